@@ -1,0 +1,281 @@
+"""Media, the job that analyses it, and what came out."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import ApiKey, Organization
+from detection.querysets import JobQuerySet, MediaQuerySet
+
+
+class MediaKind(models.TextChoices):
+    IMAGE = "image", "Image"
+    VIDEO = "video", "Video"
+    AUDIO = "audio", "Audio"
+
+
+class Media(models.Model):
+    """One stored item. `kind` and the facts are what the decoder found, blank until its first job has probed it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="media")
+    uploaded_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
+    api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, blank=True)
+    kind = models.CharField(max_length=8, choices=MediaKind, blank=True)
+    filename = models.CharField(max_length=255, blank=True)  # as sent, for people to read; never a path, never trusted
+    source_url = models.URLField(max_length=2000, blank=True)
+    storage_name = models.CharField(max_length=200, blank=True)  # encrypted object in storage; blank until fetched
+    rendition_name = models.CharField(max_length=200, blank=True)  # playable copy where a browser cannot play the original
+    rendition_mime_type = models.CharField(max_length=80, blank=True)
+    thumbnail_name = models.CharField(max_length=200, blank=True)
+    mime_type = models.CharField(max_length=80, blank=True)
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
+    phash = models.CharField(max_length=16, blank=True)
+    width = models.PositiveIntegerField(null=True, blank=True)
+    height = models.PositiveIntegerField(null=True, blank=True)
+    duration_s = models.FloatField(null=True, blank=True)
+    has_audio = models.BooleanField(default=False)
+    info = models.JSONField(default=dict)  # engine MediaInfo, for people to read
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = MediaQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["organization", "sha256"], name="media_org_sha256"),
+            models.Index(fields=["organization", "phash"], name="media_org_phash"),
+        ]
+
+    def __str__(self) -> str:
+        return self.filename or self.source_url or str(self.id)
+
+    @property
+    def public_id(self) -> str:
+        return f"med_{self.id.hex}"
+
+
+class JobStatus(models.TextChoices):
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    COMPLETED = "completed", "Completed"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+FINAL_STATUSES = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class Job(models.Model):
+    """One analysis of one Media. The row is the truth; the queue only rings a bell."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="jobs")
+    media = models.ForeignKey(Media, on_delete=models.CASCADE, related_name="jobs")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
+    api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, blank=True)
+    mode = models.CharField(max_length=8, default="auto")  # auto | image | video | audio
+    threshold_profile = models.ForeignKey("ThresholdProfile", on_delete=models.PROTECT, null=True, blank=True)
+    priority = models.SmallIntegerField(default=0)  # higher first
+    callback_url = models.URLField(max_length=2000, blank=True)
+    status = models.CharField(max_length=10, choices=JobStatus, default=JobStatus.QUEUED)
+    stage = models.CharField(max_length=40, blank=True)  # "fetching", "decoding", "faces", "spatial", ..., "explaining"
+    percent = models.PositiveSmallIntegerField(default=0)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(default=timezone.now)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    worker = models.CharField(max_length=80, blank=True)  # claim token of the worker that runs it
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    failure_code = models.CharField(max_length=60, blank=True)
+    failure_message = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        indexes = [
+            models.Index(fields=["status", "-priority", "next_attempt_at"], name="job_due"),
+            models.Index(fields=["organization", "-created_at", "-id"], name="job_org_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id} {self.status}"
+
+    @property
+    def public_id(self) -> str:
+        return f"job_{self.id.hex}"
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL_STATUSES
+
+    def get_absolute_url(self) -> str:
+        return reverse("detection:job", args=[self.id])
+
+
+class ThresholdProfile(models.Model):
+    """Where "fake" begins and "real" ends, for a kind of media or a domain. organization null = shipped default."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, null=True, blank=True)
+    name = models.SlugField(max_length=60)  # default_video, default_audio, ...
+    domain = models.CharField(max_length=60, blank=True)
+    fake_at = models.FloatField()
+    real_below = models.FloatField()
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="profile_name_per_org", nulls_distinct=False),
+            models.CheckConstraint(
+                condition=models.Q(real_below__gte=0, real_below__lte=models.F("fake_at"), fake_at__lte=1),
+                name="profile_thresholds_ordered",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ModelVersion(models.Model):
+    """The set of nets and fusion weights that gave a verdict; one row per distinct set of digests."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=80, unique=True)  # "ensemble-2026.11.21-ab12cd34"
+    branches = models.JSONField(default=dict)  # name -> {version, sha256, threshold, licence}
+    metrics = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Label(models.TextChoices):
+    REAL = "real", "Real"
+    FAKE = "fake", "Fake"
+    INCONCLUSIVE = "inconclusive", "Inconclusive"
+
+
+class InferenceResult(models.Model):
+    job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="result")
+    model_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT)
+    label = models.CharField(max_length=12, choices=Label)
+    score = models.FloatField(null=True)  # overall p_fake; null when nothing could be scored
+    interval_low = models.FloatField(null=True)
+    interval_high = models.FloatField(null=True)
+    abstain_reason = models.CharField(max_length=40, blank=True)
+    rationale = models.TextField()
+    threshold_fake = models.FloatField()
+    threshold_real = models.FloatField()
+    details: Any = models.JSONField(default=dict)  # channels, curve, fake_intervals, faces, speech, waveform, stability, provenance, seconds
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.score}"
+
+
+class BranchScore(models.Model):
+    result = models.ForeignKey(InferenceResult, on_delete=models.CASCADE, related_name="branch_scores")
+    branch = models.CharField(max_length=30)
+    channel = models.CharField(max_length=12)
+    state = models.CharField(max_length=8)  # scored | skipped | failed
+    score = models.FloatField(null=True)
+    confidence = models.FloatField(null=True)
+    quality = models.FloatField(null=True)
+    weight = models.FloatField(default=0)
+    contribution = models.FloatField(default=0)  # signed log-odds
+    sentence = models.TextField()
+    reason = models.CharField(max_length=40, blank=True)
+    version = models.CharField(max_length=40, blank=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    data: Any = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["result", "branch"], name="branch_once_per_result")]
+
+    def __str__(self) -> str:
+        return f"{self.branch} {self.score}"
+
+
+class ExplanationArtifact(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    result = models.ForeignKey(InferenceResult, on_delete=models.CASCADE, related_name="artifacts")
+    kind = models.CharField(max_length=30)
+    storage_name = models.CharField(max_length=200)
+    mime_type = models.CharField(max_length=60)
+    caption = models.CharField(max_length=300)
+    frame_index = models.PositiveIntegerField(null=True)
+    time_s = models.FloatField(null=True)
+    track = models.PositiveIntegerField(null=True)
+    score = models.FloatField(null=True)
+    box: Any = models.JSONField(null=True)  # [x, y, w, h] in pixels of the frame
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.caption}"
+
+
+class IdempotencyKey(models.Model):
+    """The answer to a POST that carried Idempotency-Key, so that a repeat gets it again."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE)
+    owner = models.CharField(max_length=80)  # "key:<api key id>" or "user:<id>"
+    key = models.CharField(max_length=200)
+    request_hash = models.CharField(max_length=64)
+    response_status = models.PositiveSmallIntegerField(null=True)  # null while the first request still runs
+    response_body: Any = models.JSONField(null=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["owner", "key"], name="idempotency_once")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class WebhookDelivery(models.Model):
+    """A signed call to a job's callback_url (and, later, to registered endpoints), retried until it is taken."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE)
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, null=True, related_name="deliveries")
+    event = models.CharField(max_length=40)
+    url = models.URLField(max_length=2000)
+    body: Any = models.JSONField()
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(default=timezone.now)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    delivered_at = models.DateTimeField(null=True)
+    gave_up_at = models.DateTimeField(null=True)
+    last_status = models.PositiveSmallIntegerField(null=True)
+    last_error = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "event", "url"], name="delivery_once_per_job_event")]
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.url}"
+
+
+class Feedback(models.Model):
+    """A human label for a job (POST /v1/feedback)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="feedback")
+    label = models.CharField(max_length=12, choices=Label)
+    notes = models.TextField(blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
+    api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.label} for {self.job_id}"
