@@ -49,6 +49,19 @@ def _batched_nms(boxes: torch.Tensor, scores: torch.Tensor, idxs: torch.Tensor, 
     return _nms(boxes + offsets[:, None], scores, iou_threshold)
 
 
+def _stub_torchaudio_extension() -> None:
+    """Stand in for torchaudio's loader of compiled code, which raises; its Python functions work without it."""
+    extension = types.ModuleType("torchaudio._extension")
+
+    def fail_if_no_align(function: object) -> object:
+        return function  # forced alignment is not used here; calling it raises inside torch.ops
+
+    extension.__dict__.update(
+        _IS_TORCHAUDIO_EXT_AVAILABLE=False, _IS_ALIGN_AVAILABLE=False, fail_if_no_align=fail_if_no_align
+    )
+    sys.modules.setdefault("torchaudio._extension", extension)
+
+
 def _install() -> None:
     if _compiled_ops_load():
         return
@@ -58,11 +71,11 @@ def _install() -> None:
         library.impl(name, _nms, "CompositeExplicitAutograd")
     _install.library = library  # type: ignore[attr-defined]  # the registration lives as long as this object
 
-    extension = types.ModuleType("torchaudio._torchaudio")
-    sys.modules.setdefault("torchaudio._torchaudio", extension)
+    _stub_torchaudio_extension()
 
     import torchvision.ops
 
+    torchvision.ops.nms = torchvision.ops.boxes.nms = _nms
     torchvision.ops.batched_nms = _batched_nms
     torchvision.ops.boxes.batched_nms = _batched_nms
 
