@@ -235,7 +235,7 @@ def best(found: list[Found]) -> list[Found]:
     for one in sorted(found, key=lambda f: f.score, reverse=True):
         if all(overlap(one.corners, other.corners) < 0.3 for other in kept):
             kept.append(one)
-    return kept[: MAX_CANDIDATES]
+    return kept[:MAX_CANDIDATES]
 
 
 def overlap(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
