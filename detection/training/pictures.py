@@ -1,0 +1,239 @@
+"""Pictures for the synthesis and frequency nets: items, the same disturbances for both classes, balanced batches."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.training import splits
+
+Image = NDArray[np.uint8]
+STORED_JPEG_QUALITY = 87
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One labelled picture. `source` is what a split leaves out as a whole, `group` what shares a subject."""
+
+    path: Path
+    is_fake: bool
+    kind: str  # "picture" (a whole photo or generated picture) or "face" (a crop around one face)
+    source: str
+    generator: str
+    group: str
+    original: tuple[str, int, int] = ("", 0, 0)  # format and size before re-encoding: for the audit, never for a net
+
+
+KEPT_CATEGORIES = ("photo", "ai", "face")
+
+
+def read_items(manifests: Sequence[Path]) -> dict[str, list[Picture]]:
+    """Return the pictures of each split ("train", "calibration", "test"); paths count from the manifest's folder.
+
+    Known are the columns path, label and, where there are any, category, source_repo, group or subject_group,
+    generator_or_camera or method, manipulation. Face swaps are left out: their picture is no generator's work.
+    """
+    items: dict[str, list[Picture]] = {name: [] for name in splits.SPLITS}
+    for manifest in manifests:
+        with manifest.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if _is_wanted(row)]
+        for row, split in zip(rows, splits.assign(rows), strict=True):
+            items[split].append(_picture(row, manifest.parent))
+    return items
+
+
+def _is_wanted(row: dict[str, str]) -> bool:
+    is_picture = Path(row["path"]).suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"}
+    if not is_picture or row["label"] not in {"real", "fake"} or row.get("category", "ai") not in KEPT_CATEGORIES:
+        return False
+    return row.get("manipulation", "none") in {"none", "", "diffusion", "gan"}
+
+
+def _picture(row: dict[str, str], root: Path) -> Picture:
+    return Picture(
+        path=root / row["path"],
+        is_fake=row["label"] == "fake",
+        kind="face" if "face_px" in row else "picture",
+        source=row.get("source_repo", ""),
+        generator=row.get("generator_or_camera") or row.get("method", ""),
+        group=splits.bootstrap_group(row),
+        original=(
+            row.get("orig_format", ""),
+            int(row.get("orig_width") or 0),
+            int(row.get("orig_height") or 0),
+        ),
+    )
+
+
+def read_rgb(path: Path) -> Image:
+    """Return (h, w, 3) uint8 RGB. Raises ValueError when the file is no picture."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ValueError(f"{path} cannot be read as a picture")
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def encode_jpeg(image: Image, quality: int, *, subsampled: bool = False) -> bytes:
+    """Return image, (h, w, 3) uint8 RGB, as JPEG; 4:4:4 unless subsampled (4:2:0)."""
+    factor = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if subsampled else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+    flags = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
+    return _encoded(image, ".jpg", flags)
+
+
+def disturb(image: Image, rng: np.random.Generator) -> Image:
+    """Send a picture through the random chain that platforms put pictures through; both classes go the same way.
+
+    image: (h, w, 3) uint8 RGB. Returns the same type, 0.65 to 1.5 times as large.
+    """
+    if rng.random() < 0.5:
+        image = np.ascontiguousarray(image[:, ::-1])
+    steps = [_resize, _blur_or_sharpen, _noise, _encode]
+    chances = [0.5, 0.15, 0.15, 0.7]
+    for step, chance in zip(steps, chances, strict=True):
+        if rng.random() < chance:
+            image = step(image, rng)
+    if rng.random() < 0.15:
+        image = _encode(image, rng)
+    return _tone(image, rng)
+
+
+def _resize(image: Image, rng: np.random.Generator) -> Image:
+    scale = float(np.exp(rng.uniform(np.log(0.65), np.log(1.5))))
+    ways = [cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4] + ([cv2.INTER_AREA] if scale < 1 else [])
+    size = (max(round(image.shape[1] * scale), 16), max(round(image.shape[0] * scale), 16))
+    return np.asarray(cv2.resize(image, size, interpolation=int(rng.choice(ways))), dtype=np.uint8)
+
+
+def _blur_or_sharpen(image: Image, rng: np.random.Generator) -> Image:
+    soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.2)))
+    if rng.random() < 0.3:
+        soft = cv2.addWeighted(image, 1.5, soft, -0.5, 0)
+    return np.asarray(soft, dtype=np.uint8)
+
+
+def _noise(image: Image, rng: np.random.Generator) -> Image:
+    noisy = image + rng.normal(0, rng.uniform(1, 6), image.shape)
+    return np.asarray(noisy.clip(0, 255).round(), dtype=np.uint8)
+
+
+def _encode(image: Image, rng: np.random.Generator) -> Image:
+    quality = int(rng.integers(40, 101))
+    if rng.random() < 0.15:
+        data = _encoded(image, ".webp", [cv2.IMWRITE_WEBP_QUALITY, quality])
+    else:
+        data = encode_jpeg(image, quality, subsampled=bool(rng.random() < 0.5))
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _encoded(image: Image, extension: str, flags: Sequence[int]) -> bytes:
+    _, data = cv2.imencode(extension, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), list(flags))
+    return bytes(data)
+
+
+def _tone(image: Image, rng: np.random.Generator) -> Image:
+    if rng.random() < 0.08:
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        image = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+    if rng.random() < 0.3:
+        changed = (image.astype(np.float32) - 128) * rng.uniform(0.8, 1.2) + 128 + rng.uniform(-20, 20)
+        image = np.asarray(changed.clip(0, 255), dtype=np.uint8)
+    return image
+
+
+def crop(image: Image, size: int, rng: np.random.Generator | None = None) -> Image:
+    """Return a (size, size, 3) piece at native resolution: random, or the middle one; small pictures are mirrored."""
+    image = pad_to(image, size)
+    room_y, room_x = image.shape[0] - size, image.shape[1] - size
+    y, x = (room_y // 2, room_x // 2) if rng is None else (int(rng.integers(room_y + 1)), int(rng.integers(room_x + 1)))
+    return np.ascontiguousarray(image[y : y + size, x : x + size])
+
+
+def grid_of_crops(image: Image, size: int) -> list[Image]:
+    """Return the five pieces of a small picture: corners and middle, at native resolution."""
+    image = pad_to(image, size)
+    bottom, right = image.shape[0] - size, image.shape[1] - size
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
+    return [np.ascontiguousarray(image[y : y + size, x : x + size]) for y, x in dict.fromkeys(corners)]
+
+
+def pad_to(image: Image, size: int) -> Image:
+    """Mirror the borders of a picture until both sides are at least `size`."""
+    lack_y, lack_x = max(size - image.shape[0], 0), max(size - image.shape[1], 0)
+    if not lack_y and not lack_x:
+        return image
+    widths = ((lack_y // 2, lack_y - lack_y // 2), (lack_x // 2, lack_x - lack_x // 2), (0, 0))
+    return np.pad(image, widths, mode="symmetric")
+
+
+def to_batch(crops: Sequence[Image], mean: float, std: float) -> NDArray[np.float32]:
+    """Return (n, 3, size, size) float32."""
+    stacked = np.stack(crops).astype(np.float32).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray((stacked - mean) / std)
+
+
+class BalancedDraw:
+    """Draws pictures so that no source or generator rules: each weighs by the root of its count."""
+
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        tree: dict[str, dict[str, list[Picture]]] = {}
+        for picture in pictures:
+            tree.setdefault(picture.source, {}).setdefault(picture.generator, []).append(picture)
+        self._leaves = [leaf for source in tree.values() for leaf in source.values()]
+        weights = []
+        for source in tree.values():
+            roots = np.sqrt([len(leaf) for leaf in source.values()])
+            total = sum(len(leaf) for leaf in source.values())
+            weights.extend(np.sqrt(total) * roots / roots.sum())
+        self._chances = np.array(weights) / np.sum(weights)
+
+    def one(self, rng: np.random.Generator) -> Picture:
+        leaf = self._leaves[rng.choice(len(self._leaves), p=self._chances)]
+        return leaf[rng.integers(len(leaf))]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How many items of each kind go into a batch; every kind brings as many fakes as reals."""
+
+    crop_px: int
+    pictures: int = 18
+    faces: int = 8
+    reconstructions: int = 6
+
+
+def batches(
+    items: Sequence[Picture], pairs: Sequence[tuple[Path, Path]], recipe: Recipe, seed: int
+) -> Iterator[tuple[Image, NDArray[np.float32]]]:
+    """Yield ((n, size, size, 3) uint8, (n,) labels) without end.
+
+    items: the training pictures. pairs: (real, reconstruction); the two of a pair stand in one batch and go through
+    the very same disturbance, so that only the decoder's traces differ.
+    """
+    rng = np.random.default_rng(seed)
+    draws = {
+        (kind, is_fake): BalancedDraw([p for p in items if p.kind == kind and p.is_fake == is_fake])
+        for kind in ("picture", "face")
+        for is_fake in (False, True)
+        if any(p.kind == kind and p.is_fake == is_fake for p in items)
+    }
+    while True:
+        crops, labels = [], []
+        for kind, count in (("picture", recipe.pictures), ("face", recipe.faces)):
+            for number in range(count):
+                picture = draws[kind, number % 2 == 1].one(rng)
+                crops.append(crop(disturb(read_rgb(picture.path), rng), recipe.crop_px, rng))
+                labels.append(float(picture.is_fake))
+        for _ in range(recipe.reconstructions // 2 if pairs else 0):
+            seed_of_pair = int(rng.integers(2**31))
+            for label, path in enumerate(pairs[rng.integers(len(pairs))]):
+                twin = np.random.default_rng(seed_of_pair)
+                crops.append(crop(disturb(read_rgb(path), twin), recipe.crop_px, twin))
+                labels.append(float(label))
+        yield np.stack(crops), np.array(labels, dtype=np.float32)
