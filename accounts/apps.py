@@ -1,0 +1,10 @@
+"""Accounts app: users, organisations, API keys, audit."""
+
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    name = "accounts"
+
+    def ready(self) -> None:
+        from accounts import signals  # noqa: F401 -- connects the receivers

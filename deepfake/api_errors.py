@@ -1,0 +1,141 @@
+"""One shape for every error: RFC 9457 problem details for programs, an error page for people."""
+
+from __future__ import annotations
+
+import http
+import logging
+import math
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.template import TemplateDoesNotExist
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from deepfake.errors import DomainError
+
+logger = logging.getLogger(__name__)
+
+PROBLEM_TYPE = "application/problem+json"
+
+NOT_FOUND = "There is nothing at this address, or it is not yours to see."
+UNEXPECTED = "Something went wrong on our side. Try again; if it stays, tell support the request id."
+
+
+def problem(
+    status: int, code: str, detail: str, *, request: Any = None, fields: dict[str, list[str]] | None = None
+) -> dict[str, Any]:
+    """Return the body of a problem response."""
+    return {
+        "type": "about:blank",
+        "title": http.HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": getattr(request, "request_id", ""),
+        "fields": fields or {},
+    }
+
+
+def problem_handler(exception: Exception, context: dict[str, Any]) -> Response:
+    """DRF's exception handler: no exception leaves the API in another shape."""
+    request = context.get("request")
+    status, code, detail, fields = _explain(exception)
+    headers = {}
+    if status == 500:
+        logger.exception("Unexpected error in %s", type(context.get("view")).__name__, exc_info=exception)
+    if isinstance(exception, exceptions.Throttled) and exception.wait:
+        headers["Retry-After"] = str(math.ceil(exception.wait))
+    if challenge := getattr(exception, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    set_rollback()
+    body = problem(status, code, detail, request=getattr(request, "_request", request), fields=fields)
+    return Response(body, status=status, headers=headers, content_type=PROBLEM_TYPE)
+
+
+def _explain(exception: Exception) -> tuple[int, str, str, dict[str, list[str]]]:
+    """Return status, code, sentence and field errors."""
+    if isinstance(exception, DomainError):
+        return exception.status, exception.code, exception.message, exception.fields
+    if isinstance(exception, Http404 | exceptions.NotFound):
+        return 404, "not_found", NOT_FOUND, {}
+    if isinstance(exception, PermissionDenied):
+        return 403, "permission_denied", str(exception) or "You may not do this.", {}
+    if isinstance(exception, RequestDataTooBig):
+        return 413, "too_large", "The request body is too large.", {}
+    if isinstance(exception, SuspiciousOperation):
+        return 400, "bad_request", "The request could not be read.", {}
+    if isinstance(exception, exceptions.ValidationError):
+        fields = _fields(exception.detail)
+        return 400, "invalid", _first_sentence(fields), fields
+    if isinstance(exception, exceptions.Throttled):
+        return 429, "throttled", _throttled(exception.wait), {}
+    if isinstance(exception, exceptions.APIException):
+        return exception.status_code, _code(exception), str(exception.detail), {}
+    return 500, "internal_error", UNEXPECTED, {}
+
+
+def _code(exception: exceptions.APIException) -> str:
+    code = exception.get_codes()
+    return code if isinstance(code, str) else exception.default_code
+
+
+def _throttled(wait: float | None) -> str:
+    if not wait:
+        return "Too many requests. Try again later."
+    return f"Too many requests. Try again in {math.ceil(wait)} s."
+
+
+def _fields(detail: Any, path: str = "") -> dict[str, list[str]]:
+    """Flatten DRF's nested errors into "outer.inner" → sentences."""
+    if isinstance(detail, dict):
+        found: dict[str, list[str]] = {}
+        for name, inner in detail.items():
+            found |= _fields(inner, f"{path}.{name}" if path else str(name))
+        return found
+    if isinstance(detail, list):
+        plain = [str(entry) for entry in detail if not isinstance(entry, dict | list)]
+        found = {path or "non_field_errors": plain} if plain else {}
+        for index, entry in enumerate(detail):
+            if isinstance(entry, dict | list):
+                found |= _fields(entry, f"{path}.{index}" if path else str(index))
+        return found
+    return {path or "non_field_errors": [str(detail)]}
+
+
+def _first_sentence(fields: dict[str, list[str]]) -> str:
+    for name, sentences in fields.items():
+        if sentences:
+            return sentences[0] if name == "non_field_errors" else f"{name}: {sentences[0]}"
+    return "The request is not valid."
+
+
+# Outside DRF ----------------------------------------------------------------------------------------------------------
+
+
+def wants_problem(request: HttpRequest) -> bool:
+    """Whether the caller is a program: anything under /v1/, or one that asks for JSON and not for a page."""
+    accept = request.headers.get("Accept", "")
+    return request.path.startswith("/v1/") or ("json" in accept and "text/html" not in accept)
+
+
+def refusal(request: HttpRequest, error: DomainError) -> HttpResponse:
+    """A DomainError as the caller can read it."""
+    return error_response(request, error.status, error.code, error.message, fields=error.fields)
+
+
+def error_response(
+    request: HttpRequest, status: int, code: str, detail: str, *, fields: dict[str, list[str]] | None = None
+) -> HttpResponse:
+    body = problem(status, code, detail, request=request, fields=fields)
+    if wants_problem(request):
+        return JsonResponse(body, status=status, content_type=PROBLEM_TYPE)
+    for template in (f"{status}.html", "400.html" if status < 500 else "500.html"):
+        try:
+            return render(request, template, {"problem": body, "detail": detail}, status=status)
+        except TemplateDoesNotExist:
+            continue
+    return HttpResponse(detail, status=status, content_type="text/plain; charset=utf-8")

@@ -1,0 +1,156 @@
+"""Typed readers of environment variables that refuse a wrong value with a sentence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE_WORDS = ("1", "true", "yes", "on")
+FALSE_WORDS = ("0", "false", "no", "off")
+
+
+def refuse(name: str, value: str, allowed: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{name} is {value!r}, but it must be {allowed}.")
+
+
+def text(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def boolean(name: str, default: bool) -> bool:
+    value = text(name).lower()
+    if not value:
+        return default
+    if value not in TRUE_WORDS + FALSE_WORDS:
+        raise refuse(name, value, f"one of {', '.join(TRUE_WORDS + FALSE_WORDS)}")
+    return value in TRUE_WORDS
+
+
+def integer(name: str, default: int, *, low: int, high: int) -> int:
+    value = text(name)
+    if not value:
+        return default
+    allowed = f"a whole number from {low} to {high}"
+    try:
+        number = int(value)
+    except ValueError:
+        raise refuse(name, value, allowed) from None
+    if not low <= number <= high:
+        raise refuse(name, value, allowed)
+    return number
+
+
+def choice(name: str, default: str, allowed: Collection[str]) -> str:
+    value = text(name, default)
+    if value not in allowed:
+        raise refuse(name, value, f"one of {', '.join(allowed)}")
+    return value
+
+
+def names(name: str, default: list[str]) -> list[str]:
+    """A list separated by commas."""
+    return [part.strip() for part in text(name).split(",") if part.strip()] or default
+
+
+def origins(name: str) -> list[str]:
+    found = names(name, [])
+    for origin in found:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path:
+            raise refuse(name, origin, "a list of origins such as https://example.org, separated by commas")
+    return found
+
+
+def directory(name: str, default: Path) -> Path:
+    """A folder that exists afterwards and can be written to."""
+    path = Path(text(name, str(default))).expanduser().absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refuse(name, str(path), f"a folder that can be made and written to ({error.strerror})") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise refuse(name, str(path), "a folder that can be written to")
+    return path
+
+
+def database(name: str, data_dir: Path) -> dict[str, Any]:
+    """Django's database settings from postgres://user:password@host:port/name?sslmode=… or sqlite:///path."""
+    value = text(name)
+    allowed = "postgres://user:password@host:port/name or sqlite:///path/to/file"
+    if not value:
+        return _sqlite(data_dir / "db.sqlite3")
+    parts = urlsplit(value)
+    if parts.scheme in ("sqlite", "sqlite3"):
+        path = unquote(parts.path)[1:]
+        if parts.netloc or not path:
+            raise refuse(name, value, allowed)
+        return _sqlite(Path(path).absolute())
+    if parts.scheme not in ("postgres", "postgresql"):
+        raise refuse(name, _without_password(value), allowed)
+    try:
+        port = parts.port or 5432
+    except ValueError:
+        raise refuse(name, _without_password(value), allowed) from None
+    database_name = unquote(parts.path.lstrip("/"))
+    if not database_name:
+        raise refuse(name, _without_password(value), allowed)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": database_name,
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(parts.hostname or ""),
+        "PORT": str(port),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": dict(parse_qsl(parts.query)),
+    }
+
+
+def redis_url(name: str) -> str:
+    value = text(name)
+    if value and (urlsplit(value).scheme not in ("redis", "rediss", "unix")):
+        raise refuse(name, _without_password(value), "redis://host:port/number, rediss://… or unix://path")
+    return value
+
+
+def object_store(name: str) -> dict[str, Any] | None:
+    """Options for an S3 bucket from s3://bucket/prefix?endpoint_url=…&region_name=…, or None when unset.
+
+    Credentials come from the usual AWS variables or the machine's role, never from this address.
+    """
+    value = text(name)
+    if not value:
+        return None
+    parts = urlsplit(value)
+    options = dict(parse_qsl(parts.query))
+    unknown = set(options) - {"endpoint_url", "region_name", "addressing_style"}
+    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or unknown:
+        raise refuse(name, _without_password(value), "s3://bucket/prefix?endpoint_url=…&region_name=…")
+    return {"bucket_name": parts.netloc, "location": parts.path.strip("/"), **options}
+
+
+def _sqlite(path: Path) -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": path,
+        # IMMEDIATE: a transaction takes the write lock when it begins, where the busy timeout makes it wait;
+        # a deferred one fails with "database is locked" when it wants to write after reading.
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
+        },
+        "TEST": {"NAME": None},
+    }
+
+
+def _without_password(url: str) -> str:
+    """The address as it may be printed."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}…@{rest.rpartition('@')[2]}" if "@" in rest else url

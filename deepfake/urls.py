@@ -1,0 +1,22 @@
+"""Addresses of the whole house."""
+
+from importlib.util import find_spec
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("accounts/", include("allauth.urls")),
+    path("admin/", admin.site.urls),
+]
+if find_spec("reports.urls"):
+    urlpatterns.append(path("", include("reports.urls")))
+if find_spec("detection.api_urls"):
+    urlpatterns.append(path("v1/", include("detection.api_urls")))
+if find_spec("detection.urls"):
+    urlpatterns.append(path("", include("detection.urls")))
+
+handler400 = "deepfake.error_views.bad_request"
+handler403 = "deepfake.error_views.permission_denied"
+handler404 = "deepfake.error_views.not_found"
+handler500 = "deepfake.error_views.server_error"

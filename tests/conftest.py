@@ -1,0 +1,124 @@
+"""The cast: alice (analyst) and bob (reviewer) work together, vera only looks, charlie belongs to someone else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.cache import cache
+from django.core.files.storage import storages
+from django.db.backends.base.operations import BaseDatabaseOperations
+
+from accounts import audit_triggers
+from accounts.models import ApiKey, Organization, Role, User
+from accounts.services import create_api_key
+from tests import factories
+
+
+@pytest.fixture(autouse=True)
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Every test has folders and keys of its own."""
+    folder = tmp_path / "data"
+    (folder / "tmp").mkdir(parents=True)
+    monkeypatch.setattr(settings, "DATA_DIR", folder)
+    monkeypatch.setattr(settings, "SPOOL_DIR", folder / "tmp")
+    monkeypatch.setattr(settings, "FILE_UPLOAD_TEMP_DIR", folder / "tmp")
+    monkeypatch.setattr(settings, "MASTER_KEY_FILE", folder / "keys" / "master.key")
+    default = storages["default"]
+    if hasattr(default, "_location"):
+        default._location = str(folder / "objects")
+        for cached in ("base_location", "location"):
+            default.__dict__.pop(cached, None)
+    cache.clear()
+    yield folder
+    cache.clear()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _flush_may_empty_the_audit_log() -> Iterator[None]:
+    """Tests with real transactions empty all tables afterwards; the append-only triggers step aside for that alone."""
+    original = BaseDatabaseOperations.execute_sql_flush
+
+    def flush(self: BaseDatabaseOperations, sql_list: list[str]) -> None:
+        audit_triggers.remove(self.connection)
+        original(self, sql_list)
+        audit_triggers.install(self.connection)
+
+    BaseDatabaseOperations.execute_sql_flush = flush  # type: ignore[method-assign]
+    yield
+    BaseDatabaseOperations.execute_sql_flush = original  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def organization(db: None) -> Organization:
+    return Organization.objects.create(name="Example Newsroom", slug="example")
+
+
+@pytest.fixture
+def other_organization(db: None) -> Organization:
+    return Organization.objects.create(name="Somebody Else", slug="else")
+
+
+@pytest.fixture
+def alice(organization: Organization) -> User:
+    return factories.make_user(organization, "alice", Role.ANALYST)
+
+
+@pytest.fixture
+def bob(organization: Organization) -> User:
+    return factories.make_user(organization, "bob", Role.REVIEWER)
+
+
+@pytest.fixture
+def vera(organization: Organization) -> User:
+    return factories.make_user(organization, "vera", Role.VIEWER)
+
+
+@pytest.fixture
+def viewer(vera: User) -> User:
+    return vera
+
+
+@pytest.fixture
+def administrator(organization: Organization) -> User:
+    return factories.make_user(organization, "ada", Role.ADMIN)
+
+
+@pytest.fixture
+def charlie(other_organization: Organization) -> User:
+    return factories.make_user(other_organization, "charlie", Role.ANALYST)
+
+
+@pytest.fixture
+def api_key_and_text(organization: Organization) -> tuple[ApiKey, str]:
+    return create_api_key(organization=organization, scopes=["detect:read", "detect:write"], name="tests")
+
+
+@pytest.fixture
+def api_key(api_key_and_text: tuple[ApiKey, str]) -> ApiKey:
+    return api_key_and_text[0]
+
+
+@pytest.fixture
+def bearer(api_key_and_text: tuple[ApiKey, str]) -> dict[str, str]:
+    """Headers for django.test.Client: client.get(url, headers=bearer)."""
+    return {"Authorization": f"Bearer {api_key_and_text[1]}"}
+
+
+@pytest.fixture
+def outsider_bearer(other_organization: Organization) -> dict[str, str]:
+    _, text = create_api_key(organization=other_organization, scopes=["detect:read", "detect:write"])
+    return {"Authorization": f"Bearer {text}"}
+
+
+@pytest.fixture
+def media(alice: User):  # type: ignore[no-untyped-def]
+    return factories.make_media(alice.organization, uploaded_by=alice)
+
+
+@pytest.fixture
+def job(alice: User):  # type: ignore[no-untyped-def]
+    return factories.make_job(organization=alice.organization, created_by=alice)
+
