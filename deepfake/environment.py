@@ -106,8 +106,8 @@ def database(name: str, data_dir: Path) -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": unquote(parts.hostname or ""),
         "PORT": str(port),
-        "CONN_MAX_AGE": 60,
-        "CONN_HEALTH_CHECKS": True,
+        # Every request has a thread of its own, so a kept connection would never be used again.
+        "CONN_MAX_AGE": 0,
         "OPTIONS": dict(parse_qsl(parts.query)),
     }
 
@@ -146,7 +146,8 @@ def _sqlite(path: Path) -> dict[str, Any]:
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
         },
-        "TEST": {"NAME": None},
+        # A file, not shared memory, whose locks know no timeout.
+        "TEST": {"NAME": path.with_name("test.sqlite3")},
     }
 
 

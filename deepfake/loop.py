@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 
-# Set once the process has been told to stop: a running job then gives itself back at its next step.
+# Set once the process has been told to stop: nothing new is claimed from then on.
 stopping = threading.Event()
 
 _loop: asyncio.AbstractEventLoop | None = None
@@ -23,6 +23,6 @@ def server_loop() -> asyncio.AbstractEventLoop | None:
     return _loop
 
 
-def worker_name() -> str:
-    """Name of the calling thread among all workers of all machines; a job row carries it while it is claimed."""
-    return f"{socket.gethostname()[:40]}:{os.getpid()}:{threading.current_thread().name}"[:80]
+def worker_name(thread: threading.Thread | None = None) -> str:
+    """Name of a thread (the calling one) among all workers of all machines; a job row carries it while claimed."""
+    return f"{socket.gethostname()[:40]}:{os.getpid()}:{(thread or threading.current_thread()).name}"[:80]

@@ -35,6 +35,7 @@ ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", "
 CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
 PUBLIC_URL = env.text("PUBLIC_URL", f"http://{HOST}:{PORT}").rstrip("/")  # in links that leave in callbacks
 SECRET_KEY = env.text("SECRET_KEY") or read_or_create(KEYS_DIR / "secret_key", new_secret_key).decode()
+STOP_GRACE_S = env.integer("STOP_GRACE_S", 7, low=0, high=600)  # how long a running job may go on after SIGTERM
 ROOT_URLCONF = "deepfake.urls"
 ASGI_APPLICATION = "deepfake.asgi.application"
 

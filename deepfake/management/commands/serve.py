@@ -1,0 +1,155 @@
+"""Start the product: web server, worker threads, or both in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from argparse import ArgumentParser
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.migrations.executor import MigrationExecutor
+from django.urls import get_resolver
+
+from deepfake import housekeeping, loop, storage
+from deepfake.staticfiles import collect_if_changed
+from deepfake.worker import Crew
+
+logger = logging.getLogger(__name__)
+
+
+class Command(BaseCommand):
+    help = "Serve pages, API and sockets, and answer the queue, in one process."
+    requires_system_checks: list[str] = []  # they cost a third of the start; `manage.py check` runs them
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--role", choices=["web", "worker", "all"], default="all")
+        parser.add_argument("--host", default=settings.HOST)
+        parser.add_argument("--port", type=int, default=settings.PORT)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        role = options["role"]
+        tempfile.tempdir = str(settings.SPOOL_DIR)  # where Twisted spools request bodies
+        _check_database()
+        storage.ensure_master_key()
+        if role != "all" and not settings.REDIS_URL:
+            self.stderr.write("REDIS_URL is not set: pages learn of progress by polling, not at once.")
+        crew = Crew(settings.WORKER_THREADS) if role != "web" else None
+        if crew:
+            housekeeping.schedule()
+        if role == "worker":
+            _work(crew or Crew(1), self)
+        else:
+            _serve(options["host"], options["port"], crew, self)
+
+
+def _check_database() -> None:
+    connection = connections[DEFAULT_DB_ALIAS]
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise CommandError("The database is not up to date. Run `python manage.py migrate` first.")
+    connection.close()
+
+
+def _serve(host: str, port: int, crew: Crew | None, command: BaseCommand) -> None:
+    collect_if_changed()
+    from daphne.server import twisted_loop  # first of Twisted: it chooses the reactor
+    from twisted.internet import reactor
+
+    from deepfake.asgi import application
+    from deepfake.server import HouseServer, wait_for_requests
+
+    def ready() -> None:
+        loop.set_server_loop(twisted_loop)
+        _warm_up(models=crew is not None)
+        if crew:
+            crew.start()
+        shown = f"[{host}]" if ":" in host else host
+        command.stdout.write(f"Serving http://{shown}:{port}")
+        command.stdout.flush()
+
+    server = HouseServer(application, host=host, port=port, ready=ready)
+
+    def stop() -> None:
+        reactor.callFromThread(server.stop_listening)  # type: ignore[attr-defined]
+        if crew:
+            crew.stop(settings.STOP_GRACE_S)
+        wait_for_requests(server, 1.0)
+        reactor.callFromThread(reactor.stop)  # type: ignore[attr-defined]
+
+    _on_signals(stop)
+    server.run()
+    if server.failure:
+        raise CommandError(f"Cannot listen on {host}:{port}: {server.failure}")
+    _leave(0)
+
+
+def _work(crew: Crew, command: BaseCommand) -> None:
+    """Workers without a web server; a loop of their own carries messages to the channel layer."""
+    own_loop = asyncio.new_event_loop()
+
+    def stop() -> None:
+        crew.stop(settings.STOP_GRACE_S)
+        own_loop.call_soon_threadsafe(own_loop.stop)
+
+    _on_signals(stop)
+    loop.set_server_loop(own_loop)
+    crew.start()
+    _warm_up(models=True)
+    command.stdout.write(f"Working with {crew.size} thread(s)")
+    command.stdout.flush()
+    own_loop.run_forever()
+    _leave(0)
+
+
+def _warm_up(*, models: bool) -> None:
+    """Load pages and nets in the background, so that neither the first visitor nor the first job waits for them."""
+
+    def load() -> None:
+        try:
+            len(get_resolver().url_patterns)
+            if models:
+                import_module("detection.engine.pipeline").warm_up()
+        except Exception:
+            # A weight that does not load fails the jobs that need it, each with its own sentence.
+            logger.exception("Could not load everything at the start")
+
+    threading.Thread(target=load, name="warm-up", daemon=True).start()
+
+
+def _on_signals(stop: Any) -> None:
+    """The first SIGTERM or SIGINT stops in order, the second at once."""
+
+    def handle(number: int, frame: object) -> None:
+        if loop.stopping.is_set():
+            _leave(1)
+        loop.stopping.set()
+        threading.Thread(target=_stop_and_say_so, args=(stop,), name="stop", daemon=True).start()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+
+
+def _stop_and_say_so(stop: Any) -> None:
+    logger.info("Stopping")
+    try:
+        stop()
+    except Exception:
+        logger.exception("Could not stop in order")
+        _leave(1)
+
+
+def _leave(code: int) -> None:
+    # Past the interpreter's own end, which would wait for threads that may hang in native code.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    logging.shutdown()
+    os._exit(code)
