@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import ApiKey, Organization
-from detection.querysets import JobQuerySet, MediaQuerySet
+from detection.querysets import JobQuerySet, MediaQuerySet, WebhookDeliveryQuerySet
 
 
 class MediaKind(models.TextChoices):
@@ -31,7 +31,9 @@ class Media(models.Model):
     filename = models.CharField(max_length=255, blank=True)  # as sent, for people to read; never a path, never trusted
     source_url = models.URLField(max_length=2000, blank=True)
     storage_name = models.CharField(max_length=200, blank=True)  # encrypted object in storage; blank until fetched
-    rendition_name = models.CharField(max_length=200, blank=True)  # playable copy where a browser cannot play the original
+    rendition_name = models.CharField(
+        max_length=200, blank=True
+    )  # playable copy where a browser cannot play the original
     rendition_mime_type = models.CharField(max_length=80, blank=True)
     thumbnail_name = models.CharField(max_length=200, blank=True)
     mime_type = models.CharField(max_length=80, blank=True)
@@ -110,6 +112,9 @@ class Job(models.Model):
     def __str__(self) -> str:
         return f"{self.public_id} {self.status}"
 
+    def get_absolute_url(self) -> str:
+        return reverse("detection:job", args=[self.id])
+
     @property
     def public_id(self) -> str:
         return f"job_{self.id.hex}"
@@ -117,9 +122,6 @@ class Job(models.Model):
     @property
     def is_final(self) -> bool:
         return self.status in FINAL_STATUSES
-
-    def get_absolute_url(self) -> str:
-        return reverse("detection:job", args=[self.id])
 
 
 class ThresholdProfile(models.Model):
@@ -176,7 +178,9 @@ class InferenceResult(models.Model):
     rationale = models.TextField()
     threshold_fake = models.FloatField()
     threshold_real = models.FloatField()
-    details: Any = models.JSONField(default=dict)  # channels, curve, fake_intervals, faces, speech, waveform, stability, provenance, seconds
+    details: Any = models.JSONField(
+        default=dict
+    )  # channels, curve, fake_intervals, faces, speech, waveform, stability, provenance, seconds
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def __str__(self) -> str:
@@ -258,6 +262,8 @@ class WebhookDelivery(models.Model):
     last_status = models.PositiveSmallIntegerField(null=True)
     last_error = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = WebhookDeliveryQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "event", "url"], name="delivery_once_per_job_event")]

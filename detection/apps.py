@@ -1,0 +1,41 @@
+"""The detection app: media, the job that analyses it, and the verdict."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+logger = logging.getLogger(__name__)
+
+
+class DetectionConfig(AppConfig):
+    name = "detection"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        post_migrate.connect(_show_shipped_thresholds, sender=self, dispatch_uid="detection.shipped_thresholds")
+
+
+def _show_shipped_thresholds(apps: Any, **kwargs: Any) -> None:
+    """The shipped profiles show what the shipped fusion weights say; a release may change it without a migration."""
+    from detection.engine import fusion
+    from detection.engine.errors import WeightsInvalid
+
+    try:
+        profiles = apps.get_model("detection", "ThresholdProfile").objects
+    except LookupError:  # migrated back to before there were any
+        return
+    try:
+        shipped = fusion.load().thresholds
+    except WeightsInvalid as error:
+        logger.warning("The shipped thresholds are not known: %s", error)
+        return
+    for kind, thresholds in shipped.items():
+        profiles.update_or_create(
+            organization=None,
+            name=f"default_{kind}",
+            defaults={"fake_at": thresholds.fake, "real_below": thresholds.real},
+        )

@@ -1,0 +1,310 @@
+"""What can be done with media and jobs: submit, start, cancel, rerun, delete, record a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO, Any
+from urllib.parse import unquote, urlsplit
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from django_q.tasks import async_task
+
+from accounts import audit
+from accounts.models import ApiKey, Organization
+from deepfake import storage
+from deepfake.errors import DomainError
+from detection import fetch, ingest, live
+from detection.models import (
+    ExplanationArtifact,
+    Feedback,
+    Job,
+    JobStatus,
+    Label,
+    Media,
+    MediaKind,
+    ThresholdProfile,
+)
+from detection.payloads import job_payload as job_payload
+from detection.signals import analysis_finished
+from detection.verdicts import record_verdict as record_verdict
+
+MODES = ("auto", *MediaKind.values)
+MAX_PRIORITY = 100
+SIMILAR_BITS = 6
+SIMILAR_SEARCHED = 20_000  # newest items of an organisation that a perceptual hash is compared with
+QUEUE_ENTRY = "detection.jobs.run_detection"
+
+
+# Submitting -----------------------------------------------------------------------------------------------------------
+
+
+def submit_media(
+    *,
+    organization: Organization,
+    actor: Any = None,
+    api_key: ApiKey | None = None,
+    file: IO[bytes] | None = None,
+    filename: str = "",
+    url: str = "",
+) -> Media:
+    """Take a file now, or a URL that its first job will fetch. Raises DomainError."""
+    if file is not None and url:
+        raise DomainError("Send a file or a URL, not both.", "one_source")
+    if url:
+        return add_url(organization=organization, actor=actor, api_key=api_key, url=url)
+    if file is None:
+        raise DomainError("Send a file or give a URL.", "nothing_sent")
+    stored = ingest.store(file, organization=organization, filename=filename)
+    return add_stored(organization=organization, actor=actor, api_key=api_key, stored=stored)
+
+
+def add_stored(
+    *, organization: Organization, actor: Any = None, api_key: ApiKey | None = None, stored: ingest.Stored
+) -> Media:
+    """Write the row of an item that already lies in storage; the object goes when the row cannot be written."""
+    try:
+        with transaction.atomic():
+            media = Media.objects.create(
+                organization=organization,
+                uploaded_by=_user(actor),
+                api_key=api_key,
+                filename=stored.filename,
+                storage_name=stored.storage_name,
+                kind=stored.kind,
+                mime_type=stored.mime_type,
+                size_bytes=stored.size_bytes,
+                sha256=stored.sha256,
+            )
+            _audit("media.submitted", media, actor, api_key, {"sha256": stored.sha256, "bytes": stored.size_bytes})
+            return media
+    except BaseException:
+        storage.destroy(stored.storage_name)
+        raise
+
+
+def add_url(*, organization: Organization, actor: Any = None, api_key: ApiKey | None = None, url: str) -> Media:
+    """Write the row of an item that a job will fetch, after refusing at once what never could be."""
+    url = fetch.check_submitted(url)
+    filename = ingest.clean_name(unquote(urlsplit(url).path.rpartition("/")[2]))
+    with transaction.atomic():
+        media = Media.objects.create(
+            organization=organization, uploaded_by=_user(actor), api_key=api_key, source_url=url, filename=filename
+        )
+        _audit("media.submitted", media, actor, api_key, {"url": url})
+    return media
+
+
+def start_job(
+    *,
+    media: Media,
+    actor: Any = None,
+    api_key: ApiKey | None = None,
+    mode: str = "auto",
+    callback_url: str = "",
+    threshold_profile: ThresholdProfile | str | None = None,
+    priority: int = 0,
+) -> Job:
+    """Queue an analysis of `media`; the job and its bell are written in one transaction. Raises DomainError."""
+    check_mode(mode, media.kind)
+    if callback_url:
+        callback_url = _checked_callback(callback_url, api_key)
+    with transaction.atomic():
+        job = Job.objects.create(
+            organization=media.organization,
+            media=media,
+            created_by=_user(actor),
+            api_key=api_key,
+            mode=mode,
+            callback_url=callback_url,
+            threshold_profile=find_profile(media.organization, threshold_profile),
+            priority=max(-MAX_PRIORITY, min(MAX_PRIORITY, priority)),
+        )
+        _audit("job.started", job, actor, api_key, {"media": media.public_id, "mode": mode})
+        ring(job)
+    live.publish(job)
+    return job
+
+
+def submit_and_start(
+    *,
+    organization: Organization,
+    actor: Any = None,
+    api_key: ApiKey | None = None,
+    file: IO[bytes] | None = None,
+    filename: str = "",
+    url: str = "",
+    mode: str = "auto",
+    **options: Any,
+) -> Job:
+    """Submit an item and queue its analysis. Raises DomainError."""
+    media = submit_media(organization=organization, actor=actor, api_key=api_key, file=file, filename=filename, url=url)
+    try:
+        return start_job(media=media, actor=actor, api_key=api_key, mode=mode, **options)
+    except DomainError:
+        _destroy_media(media)
+        media.delete()
+        raise
+
+
+def ring(job: Job) -> None:
+    """Ring the queue's bell: whoever hears it claims the best due job, which need not be this one."""
+    async_task(QUEUE_ENTRY, str(job.pk), group="detection", save=False)
+
+
+def check_mode(mode: str, kind: str) -> None:
+    """A video can be looked at only, or only listened to; nothing else can be taken for what it is not."""
+    if mode not in MODES:
+        raise DomainError(f"mode must be one of {', '.join(MODES)}.", "mode_unknown")
+    if mode == "auto" or not kind or mode == kind or kind == MediaKind.VIDEO:
+        return
+    raise DomainError(f"This item is of the kind {kind}, it cannot be analysed as {mode}.", "mode_mismatch")
+
+
+def find_profile(organization: Organization, wanted: ThresholdProfile | str | None) -> ThresholdProfile | None:
+    """The organisation's own profile of that name, else the shipped one. Raises DomainError when there is none."""
+    if wanted is None or wanted == "":
+        return None
+    name = wanted.name if isinstance(wanted, ThresholdProfile) else wanted
+    candidates = ThresholdProfile.objects.filter(Q(organization=organization) | Q(organization=None), name=name)
+    profile = next(iter(sorted(candidates, key=lambda found: found.organization_id is None)), None)
+    if profile is None:
+        raise DomainError(f"There is no threshold profile called {name}.", "threshold_profile_unknown")
+    return profile
+
+
+def _checked_callback(url: str, api_key: ApiKey | None) -> str:
+    if api_key is None:
+        raise DomainError(
+            "A callback is signed with the secret of an API key, so it can only be asked for with one.",
+            "callback_needs_api_key",
+        )
+    try:
+        return fetch.check_url(url).url
+    except fetch.FetchError as error:
+        raise DomainError(f"callback_url: {error.message}", "callback_url_not_allowed") from None
+
+
+# Stopping, repeating, deleting ----------------------------------------------------------------------------------------
+
+
+def cancel_job(*, job: Job, actor: Any = None, api_key: ApiKey | None = None) -> Job:
+    """Stop a job: at once when it waits, at its next step when it runs. Raises DomainError when it has ended."""
+    now = timezone.now()
+    with transaction.atomic():
+        waiting = Job.objects.filter(pk=job.pk, status=JobStatus.QUEUED)
+        stopped = waiting.update(
+            status=JobStatus.CANCELLED, cancel_requested_at=now, finished_at=now, stage="", worker=""
+        )
+        asked = not stopped and Job.objects.filter(pk=job.pk, status=JobStatus.RUNNING).update(cancel_requested_at=now)
+        if not stopped and not asked:
+            raise DomainError("This analysis has already ended.", "job_ended", 409)
+        _audit("job.cancelled", job, actor, api_key, {})
+    job.refresh_from_db()
+    live.publish(job)
+    if stopped:
+        analysis_finished.send_robust(sender=Job, job=job)
+    return job
+
+
+def rerun_job(*, job: Job, actor: Any = None, api_key: ApiKey | None = None) -> Job:
+    """Analyse the same item again, with the same options."""
+    return start_job(
+        media=job.media,
+        actor=actor,
+        api_key=api_key,
+        mode=job.mode,
+        threshold_profile=job.threshold_profile if job.threshold_profile and not is_shipped(job) else None,
+        priority=job.priority,
+    )
+
+
+def is_shipped(job: Job) -> bool:
+    return job.threshold_profile is not None and job.threshold_profile.organization_id is None
+
+
+def delete_analysis(*, job: Job, actor: Any = None, api_key: ApiKey | None = None) -> None:
+    """Delete a job, its verdict and artifacts, and the item itself when no other analysis uses it.
+
+    The data keys go first: should the rows survive a crash, what they point at is beyond recovery already, and the
+    deletion can be asked for again. A worker that still runs the job finds its claim gone and throws its work away.
+    """
+    media = job.media
+    is_last = not media.jobs.exclude(pk=job.pk).exists()
+    for name in _artifact_names(job):
+        storage.destroy(name)
+    if is_last:
+        _destroy_media(media)
+    with transaction.atomic():
+        _audit("job.deleted", job, actor, api_key, {"media": media.public_id, "item_deleted": is_last})
+        job.delete()
+        if is_last:
+            media.delete()
+
+
+def _artifact_names(job: Job) -> Iterable[str]:
+    return list(ExplanationArtifact.objects.filter(result__job=job).values_list("storage_name", flat=True))
+
+
+def _destroy_media(media: Media) -> None:
+    for name in (media.storage_name, media.rendition_name, media.thumbnail_name):
+        if name:
+            storage.destroy(name)
+
+
+# Feedback and earlier analyses ----------------------------------------------------------------------------------------
+
+
+def give_feedback(
+    *, job: Job, label: str, notes: str = "", actor: Any = None, api_key: ApiKey | None = None
+) -> Feedback:
+    """Keep a human label for a finished job."""
+    if label not in Label.values:
+        raise DomainError(f"label must be one of {', '.join(Label.values)}.", "label_unknown")
+    if job.status != JobStatus.COMPLETED:
+        raise DomainError("Only a completed analysis can be labelled.", "job_not_completed", 409)
+    with transaction.atomic():
+        feedback = Feedback.objects.create(job=job, label=label, notes=notes, created_by=_user(actor), api_key=api_key)
+        _audit("job.feedback", job, actor, api_key, {"label": label})
+    return feedback
+
+
+def earlier_analyses(media: Media) -> QuerySet[Job]:
+    """Jobs of the same organisation on the same bytes, or on a picture that looks the same, newest first."""
+    others = Media.objects.filter(organization=media.organization_id).exclude(pk=media.pk)
+    same = Q(media__sha256=media.sha256) if media.sha256 else Q(pk__in=[])
+    if media.phash and _tells_apart(media.phash):
+        candidates = others.filter(kind=media.kind).exclude(phash="").order_by("-created_at")
+        known = candidates.values_list("pk", "phash")[:SIMILAR_SEARCHED]
+        alike = [pk for pk, phash in known if _distance(phash, media.phash) <= SIMILAR_BITS][:100]
+        same |= Q(media__in=alike)
+    return Job.objects.filter(same, organization=media.organization_id).exclude(media=media).select_related("media")
+
+
+def _distance(one: str, other: str) -> int:
+    return (int(one, 16) ^ int(other, 16)).bit_count()
+
+
+def _tells_apart(phash: str) -> bool:
+    """A flat picture hashes to nearly all zeros or ones and would be "similar" to every other flat one."""
+    return 8 <= int(phash, 16).bit_count() <= 56
+
+
+# Shared ---------------------------------------------------------------------------------------------------------------
+
+
+def _user(actor: Any) -> Any:
+    """The row of a signed-in person; a service that came with an API key is no user."""
+    return actor if getattr(actor, "pk", None) and getattr(actor, "is_authenticated", False) else None
+
+
+def _audit(action: str, target: Media | Job, actor: Any, api_key: ApiKey | None, details: dict[str, Any]) -> None:
+    audit.record(
+        action=action,
+        organization=target.organization,
+        actor=_user(actor),
+        api_key=api_key,
+        target=target,
+        details=details,
+    )
