@@ -39,7 +39,7 @@ def record(
             actor=actor if isinstance(actor, User) else None,
             api_key_prefix=api_key.prefix if api_key else "",
             action=action,
-            target_type=target._meta.model_name if target is not None else "",
+            target_type=target._meta.model_name or "" if target is not None else "",
             target_id=str(target.pk) if target is not None else "",
             details=_plain(json.loads(json.dumps(details or {}, cls=DjangoJSONEncoder))),
             ip_address=ip_address,

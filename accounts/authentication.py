@@ -97,7 +97,7 @@ def may(request: Any, scope: str) -> bool:
     return isinstance(user, User) and user.organization_id is not None and scope in ROLE_SCOPES[user.role]
 
 
-def HasScope(scope: str) -> type[BasePermission]:  # noqa: N802 -- reads as a class where views list it
+def HasScope(scope: str) -> type[BasePermission]:
     """Return the permission class for `scope`."""
 
     class _HasScope(BasePermission):
@@ -112,7 +112,7 @@ def HasScope(scope: str) -> type[BasePermission]:  # noqa: N802 -- reads as a cl
 
 def organization_of(request: Any) -> Organization:
     """The organisation in whose name the caller acts; everything it sees is scoped to it."""
-    organization = getattr(request.user, "organization", None)
+    organization: Organization | None = getattr(request.user, "organization", None)
     if organization is None:
         raise DomainError(
             "Your account belongs to no organisation yet. Ask your administrator to add it to one.",

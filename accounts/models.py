@@ -28,7 +28,9 @@ class Role(models.TextChoices):
 
 
 class User(AbstractUser):
-    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, null=True, blank=True, related_name="users")
+    organization = models.ForeignKey(
+        Organization, on_delete=models.PROTECT, null=True, blank=True, related_name="users"
+    )
     role = models.CharField(max_length=20, choices=Role, default=Role.VIEWER)
 
     @property

@@ -91,7 +91,11 @@ def create_api_key(
             expires_at=expires_at,
         )
         audit.record(
-            action="api_key.created", organization=organization, actor=created_by, target=key, details={"scopes": wanted}
+            action="api_key.created",
+            organization=organization,
+            actor=created_by,
+            target=key,
+            details={"scopes": wanted},
         )
     return key, text
 

@@ -47,8 +47,8 @@ def problem_handler(exception: Exception, context: dict[str, Any]) -> Response:
     headers = {}
     if status == 500:
         logger.exception("Unexpected error in %s", type(context.get("view")).__name__, exc_info=exception)
-    if isinstance(exception, exceptions.Throttled) and exception.wait:
-        headers["Retry-After"] = str(math.ceil(exception.wait))
+    if wait := getattr(exception, "wait", None):  # of a Throttled
+        headers["Retry-After"] = str(math.ceil(wait))
     if challenge := getattr(exception, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
     set_rollback()
@@ -72,7 +72,7 @@ def _explain(exception: Exception) -> tuple[int, str, str, dict[str, list[str]]]
         fields = _fields(exception.detail)
         return 400, "invalid", _first_sentence(fields), fields
     if isinstance(exception, exceptions.Throttled):
-        return 429, "throttled", _throttled(exception.wait), {}
+        return 429, "throttled", _throttled(getattr(exception, "wait", None)), {}
     if isinstance(exception, exceptions.APIException):
         return exception.status_code, _code(exception), str(exception.detail), {}
     return 500, "internal_error", UNEXPECTED, {}

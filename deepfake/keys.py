@@ -6,6 +6,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -22,10 +23,8 @@ def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
             file.write(make())
             file.flush()
             os.fsync(file.fileno())
-        try:
+        with suppress(FileExistsError):
             os.link(temporary, path)  # the first of two processes wins, whole file or none
-        except FileExistsError:
-            pass
     finally:
         os.unlink(temporary)
     return path.read_bytes()

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server, twisted_loop
 from django.http import HttpRequest
-from twisted.internet import reactor
+from twisted.internet import reactor as _reactor
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
@@ -26,6 +26,7 @@ from deepfake.errors import DomainError
 from deepfake.middleware import body_limit, too_large
 from deepfake.storage import StorageFull
 
+reactor: Any = _reactor
 access_log = logging.getLogger("deepfake.access")
 
 BODY_CHUNK_BYTES = 256 * 1024
@@ -42,13 +43,13 @@ class _Pace:
         self.clear = asyncio.Event()
         self.clear.set()
 
-    def pauseProducing(self) -> None:  # noqa: N802 -- Twisted's name
+    def pauseProducing(self) -> None:
         self.clear.clear()
 
-    def resumeProducing(self) -> None:  # noqa: N802
+    def resumeProducing(self) -> None:
         self.clear.set()
 
-    def stopProducing(self) -> None:  # noqa: N802
+    def stopProducing(self) -> None:
         self.clear.set()
 
 
@@ -78,15 +79,16 @@ class _UnreadBody:
         return {"type": "http.request", "body": chunk, "more_body": not self.at_end}
 
 
-class BoundedRequest(WebRequest):
+class BoundedRequest(WebRequest):  # type: ignore[misc]
     """A request that is refused as soon as its body is known to be too large or finds no room on the disk."""
 
     refused = False
     limit = 0
     received = 0
+    content: Any
     pace: _Pace | None = None
 
-    def gotLength(self, length: int | None) -> None:  # noqa: N802
+    def gotLength(self, length: int | None) -> None:
         content_type = self.requestHeaders.getRawHeaders(b"content-type", [b""])[0].decode("latin-1")
         self.limit = body_limit(content_type)
         if length is not None and length > self.limit:
@@ -96,7 +98,7 @@ class BoundedRequest(WebRequest):
         else:
             super().gotLength(length)
 
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+    def handleContentChunk(self, data: bytes) -> None:
         if self.refused:
             return
         self.received += len(data)
@@ -129,7 +131,7 @@ class BoundedRequest(WebRequest):
             self.unregisterProducer()
         super().finish()
 
-    def connectionLost(self, reason: Any) -> None:  # noqa: N802
+    def connectionLost(self, reason: Any) -> None:
         if self.pace is not None:
             self.pace.stopProducing()
         super().connectionLost(reason)
@@ -147,18 +149,20 @@ class BoundedRequest(WebRequest):
         )
         transport = self.channel.transport
         transport.write(head.encode("latin-1") + answer.content)
-        reactor.callLater(LINGER_S, transport.loseConnection)  # type: ignore[attr-defined]
+        reactor.callLater(LINGER_S, transport.loseConnection)
 
 
-class _Factory(HTTPFactory):
-    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
+class _Factory(HTTPFactory):  # type: ignore[misc]
+    def buildProtocol(self, addr: Any) -> Any:
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = BoundedRequest
         return protocol
 
 
-class HouseServer(Server):
+class HouseServer(Server):  # type: ignore[misc]
     """Daphne's server on one address, stopped by us and not by its own signal handlers."""
+
+    connections: dict[Any, dict[str, Any]]
 
     def __init__(self, application: Any, *, host: str, port: int, ready: Callable[[], None]) -> None:
         self.failure = ""
@@ -246,9 +250,7 @@ def _log_access(protocol: str, action: str, details: dict[str, Any]) -> None:
         return
     # Without the query: it may hold signatures of artifact addresses.
     path = details["path"].partition("?")[0]
-    access_log.info(
-        "%s %s %s %.0f ms", details["method"], path, details["status"], 1000 * (details["time_taken"] or 0)
-    )
+    access_log.info("%s %s %s %.0f ms", details["method"], path, details["status"], 1000 * (details["time_taken"] or 0))
 
 
 def wait_for_requests(server: HouseServer, seconds: float) -> None:

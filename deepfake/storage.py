@@ -59,7 +59,9 @@ class ObjectMissing(StorageError):
 
 class StorageFull(DomainError):
     def __init__(self) -> None:
-        super().__init__("The server's disk is full. Free space or ask the operator to, then try again.", "storage_full", 507)
+        super().__init__(
+            "The server's disk is full. Free space or ask the operator to, then try again.", "storage_full", 507
+        )
 
 
 # Objects --------------------------------------------------------------------------------------------------------------
@@ -144,7 +146,9 @@ def unseal(sealed: bytes, *, context: str) -> bytes:
     try:
         return AESGCM(_master_key()).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], b"sealed:" + context.encode())
     except (InvalidTag, ValueError):
-        raise StorageError("A stored secret does not open with this installation's master key.", "wrong_master_key") from None
+        raise StorageError(
+            "A stored secret does not open with this installation's master key.", "wrong_master_key"
+        ) from None
 
 
 # Master key and data keys ---------------------------------------------------------------------------------------------
@@ -178,7 +182,9 @@ def _master_key() -> bytes:
 @lru_cache(maxsize=4)
 def _read_master_key(path: Path) -> bytes:
     if not path.exists() and _holds_objects():
-        raise StorageError(f"The master key {path} is missing, and files are stored under it. Restore it.", "no_master_key")
+        raise StorageError(
+            f"The master key {path} is missing, and files are stored under it. Restore it.", "no_master_key"
+        )
     key = read_or_create(path, lambda: os.urandom(32))
     if len(key) != 32:
         raise StorageError(f"The master key {path} must be 32 bytes long, but it has {len(key)}.", "bad_master_key")
@@ -225,7 +231,11 @@ def _unwrap(name: str) -> _DataKey:
     try:
         stored = json.loads(text)
         object_id, plain_bytes = uuid.UUID(stored["object"]), int(stored["plain_bytes"])
-        nonce, wrapped, master_key = bytes.fromhex(stored["nonce"]), bytes.fromhex(stored["wrapped_key"]), stored["master_key"]
+        nonce, wrapped, master_key = (
+            bytes.fromhex(stored["nonce"]),
+            bytes.fromhex(stored["wrapped_key"]),
+            stored["master_key"],
+        )
     except (ValueError, KeyError, TypeError):
         raise StorageError(f"The data key of {name} is not readable.") from None
     if master_key != _key_id():
@@ -309,10 +319,6 @@ class _SealedObject:
         )
         return plain[start - first * CHUNK_BYTES : end - first * CHUNK_BYTES]
 
-    def check_empty(self) -> None:
-        """An empty object is one sealed chunk of nothing; open it like any other."""
-        self._open_chunk(0, self._reader.read_at(HEADER_BYTES, SEALED_CHUNK_BYTES))
-
     def _open_chunk(self, number: int, sealed: bytes) -> bytes:
         context = _chunk_context(self.key.object_id, number, number == self.key.chunk_count - 1)
         try:
@@ -387,7 +393,7 @@ class _BucketReader:
     def read_at(self, start: int, length: int) -> bytes:
         end = min(start + length, self.size) - 1
         answer = self._client.get_object(**self._where, Range=f"bytes={start}-{end}")
-        return answer["Body"].read()
+        return bytes(answer["Body"].read())
 
     def close(self) -> None:
         """The client belongs to the storage and is shared."""
@@ -416,11 +422,11 @@ def _backend() -> object:
     return default_storage._wrapped  # type: ignore[attr-defined]
 
 
-class _SpooledFile(File):
+class _SpooledFile(File):  # type: ignore[type-arg]
     """A finished temporary file: local storage renames it into place, which is atomic; a bucket uploads it."""
 
     def temporary_file_path(self) -> str:
-        return str(self.file.name)
+        return str(self.name)
 
 
 def _put(stored_name: str, source: IO[bytes]) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.core.signing import BadSignature
@@ -95,7 +96,7 @@ class Crew:
         for number in range(1, self.size + 1):
             self._thread(f"worker-{number}", self._answer_bells)
         for path, every_s in self.periodic:
-            self._thread(path, lambda path=path, every_s=every_s: self._repeat(path, every_s))
+            self._thread(path, partial(self._repeat, path, every_s))
 
     def stop(self, grace_s: float) -> None:
         """Take no more tasks, give running ones `grace_s` to end, and give back the jobs of those that do not."""

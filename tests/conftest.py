@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 from accounts import audit_triggers
 from accounts.models import ApiKey, Organization, Role, User
 from accounts.services import create_api_key
+from detection.models import Job, Media
 from tests import factories
 
 
@@ -41,7 +42,7 @@ def _flush_may_empty_the_audit_log() -> Iterator[None]:
     """Tests with real transactions empty all tables afterwards; the append-only triggers step aside for that alone."""
     original = BaseDatabaseOperations.execute_sql_flush
 
-    def flush(self: BaseDatabaseOperations, sql_list: list[str]) -> None:
+    def flush(self: BaseDatabaseOperations, sql_list: Iterable[str]) -> None:
         audit_triggers.remove(self.connection)
         original(self, sql_list)
         audit_triggers.install(self.connection)
@@ -114,11 +115,10 @@ def outsider_bearer(other_organization: Organization) -> dict[str, str]:
 
 
 @pytest.fixture
-def media(alice: User):  # type: ignore[no-untyped-def]
-    return factories.make_media(alice.organization, uploaded_by=alice)
+def media(organization: Organization, alice: User) -> Media:
+    return factories.make_media(organization, uploaded_by=alice)
 
 
 @pytest.fixture
-def job(alice: User):  # type: ignore[no-untyped-def]
-    return factories.make_job(organization=alice.organization, created_by=alice)
-
+def job(organization: Organization, alice: User) -> Job:
+    return factories.make_job(organization=organization, created_by=alice)

@@ -60,7 +60,13 @@ def make_job(
     values: dict[str, Any] = {"media": media or make_media(organization), "status": status}
     now = timezone.now()
     if status == JobStatus.RUNNING:
-        values |= {"started_at": now, "heartbeat_at": now, "worker": "test:1:worker-1", "attempts": 1, "stage": "spatial"}
+        values |= {
+            "started_at": now,
+            "heartbeat_at": now,
+            "worker": "test:1:worker-1",
+            "attempts": 1,
+            "stage": "spatial",
+        }
         values |= {"percent": 40}
     if status in (JobStatus.COMPLETED, JobStatus.FAILED):
         values |= {"started_at": now, "finished_at": now, "attempts": 1, "percent": 100}

@@ -62,10 +62,12 @@ def _check_database() -> None:
 def _serve(host: str, port: int, crew: Crew | None, command: BaseCommand) -> None:
     collect_if_changed()
     from daphne.server import twisted_loop  # first of Twisted: it chooses the reactor
-    from twisted.internet import reactor
+    from twisted.internet import reactor as twisted_reactor
 
     from deepfake.asgi import application
     from deepfake.server import HouseServer, wait_for_requests
+
+    reactor: Any = twisted_reactor
 
     def ready() -> None:
         loop.set_server_loop(twisted_loop)
@@ -79,11 +81,11 @@ def _serve(host: str, port: int, crew: Crew | None, command: BaseCommand) -> Non
     server = HouseServer(application, host=host, port=port, ready=ready)
 
     def stop() -> None:
-        reactor.callFromThread(server.stop_listening)  # type: ignore[attr-defined]
+        reactor.callFromThread(server.stop_listening)
         if crew:
             crew.stop(settings.STOP_GRACE_S)
         wait_for_requests(server, 1.0)
-        reactor.callFromThread(reactor.stop)  # type: ignore[attr-defined]
+        reactor.callFromThread(reactor.stop)
 
     _on_signals(stop)
     server.run()

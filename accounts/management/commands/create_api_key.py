@@ -1,0 +1,33 @@
+"""Make an API key and print it, alone, on standard output."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from accounts.models import Organization
+from accounts.services import create_api_key
+from deepfake.errors import DomainError
+
+
+class Command(BaseCommand):
+    help = "Make an API key for an organisation and print it; it is shown this once."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--organization", required=True, help="slug of the organisation, such as demo")
+        parser.add_argument("--scopes", required=True, help="separated by commas, such as detect:read,detect:write")
+        parser.add_argument("--name", default="", help="what the key is for")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        organization = Organization.objects.filter(slug=options["organization"]).first()
+        if organization is None:
+            known = ", ".join(Organization.objects.order_by("slug").values_list("slug", flat=True)) or "none yet"
+            raise CommandError(f"There is no organisation {options['organization']!r}. Known: {known}.")
+        scopes = [scope.strip() for scope in options["scopes"].split(",") if scope.strip()]
+        try:
+            _, text = create_api_key(organization=organization, scopes=scopes, name=options["name"])
+        except DomainError as error:
+            raise CommandError(error.message) from None
+        self.stdout.write(text)
