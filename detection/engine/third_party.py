@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import os
 import shutil
@@ -163,10 +164,11 @@ def _export_mtcnn_in_child() -> None:
 def export_mtcnn() -> None:
     """Convert facenet-pytorch's three nets to OpenVINO; P-net takes any picture size, the others any batch."""
     import openvino as ov
+    import torch
 
     import detection.engine.torch_compat  # noqa: F401  # before facenet_pytorch, which imports torchvision
-    import torch
-    from facenet_pytorch.models import mtcnn
+
+    mtcnn = importlib.import_module("facenet_pytorch.models.mtcnn")
 
     sizes = {"pnet": 64, "rnet": 24, "onet": 48}
     shapes = {"pnet": [1, 3, -1, -1], "rnet": [-1, 3, 24, 24], "onet": [-1, 3, 48, 48]}

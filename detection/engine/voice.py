@@ -53,7 +53,7 @@ def speech_probabilities(audio: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _runs(probabilities: NDArray[np.float32]) -> list[tuple[int, int]]:
-    """Return (first, last + 1) step of each stretch that is entered above ENTER_P and left below LEAVE_P for a pause."""
+    """Return (first, last + 1) step of each stretch entered above ENTER_P and left below LEAVE_P for a pause."""
     pause_steps = max(1, round(MIN_PAUSE_S * RATE_HZ / STEP))
     runs: list[tuple[int, int]] = []
     start = quiet_from = None

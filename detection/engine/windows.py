@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from detection.engine.types import Face, Track, Window
@@ -28,7 +29,7 @@ def _runs(faces: tuple[Face, ...]) -> list[tuple[Face, ...]]:
     """Split where time makes a leap."""
     cuts = [i for i in range(1, len(faces)) if faces[i].time_s - faces[i - 1].time_s > MAX_STEP_S]
     edges = [0, *cuts, len(faces)]
-    return [faces[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return [faces[a:b] for a, b in itertools.pairwise(edges) if b > a]
 
 
 def _starts(count: int, size: int) -> list[int]:
