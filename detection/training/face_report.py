@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,9 @@ from detection.training.datasets import Item, Patches, serving_crop
 Floats = NDArray[np.float64]
 
 BLENDED = ("faceswap", "lipsync")  # what a detector of blends is meant for
+REPORT_FRAMES = 16
+PROBE_FRAMES = 8
+PROBE_BATCHES = 60
 
 
 def judge(net: Any, sets: Sequence[Patches], config: dict[str, Any], split: str) -> dict[str, Any]:
@@ -70,3 +75,130 @@ def outputs_of(net: Any, patches: Patches, rows: NDArray[np.int64], config: dict
     batch = np.stack([serving_crop(np.asarray(patches.images[row]), size) for row in rows])
     outputs = net(normalise(torch.from_numpy(batch), config))
     return {name: value.double().numpy() for name, value in outputs.items()}
+
+
+def spatial_report(net: Any, sets: Sequence[Patches], config: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Calibrate on the calibration sources, measure on the test sources, beside the baselines."""
+    items, logits = score_items(net, sets, config, "calibration", frames=REPORT_FRAMES)
+    meant = [i for i, item in enumerate(items) if not item.is_fake or item.manipulation in (*BLENDED, "reenactment")]
+    calibration = platt(logits[meant], [items[i].is_fake for i in meant])
+    items, logits = score_items(net, sets, config, "test", frames=REPORT_FRAMES)
+    scores = 1 / (1 + np.exp(-(logits / calibration["temperature"] + calibration["bias"])))
+    save_scores(out / "test_scores.csv", items, logits, scores)
+    return {
+        "calibration": calibration,
+        "test": summarise(items, scores),
+        "baselines": spatial_baselines(sets, config, items),
+    }
+
+
+def platt(logits: Floats, labels: Sequence[bool]) -> dict[str, float]:
+    """Temperature and bias of sigmoid(logit / temperature + bias), both classes weighing the same."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=100.0, class_weight="balanced").fit(logits[:, None], np.asarray(labels, int))
+    slope = max(float(model.coef_[0, 0]), 1e-2)
+    return {"temperature": round(1 / slope, 6), "bias": round(float(model.intercept_[0]), 6)}
+
+
+def summarise(items: Sequence[Item], scores: Floats, meant: Sequence[str] = BLENDED) -> dict[str, Any]:
+    """Figures of one split: clips with the manipulations the net is meant for, then everything by manipulation."""
+    rows = {"meant_for": _subset(items, lambda i: i.is_clip and (not i.is_fake or i.manipulation in meant))}
+    for kind in sorted({item.manipulation for item in items if item.is_fake}):
+        for is_clip in (True, False):
+            name = f"{kind} ({'clips' if is_clip else 'stills'})"
+            rows[name] = _subset(
+                items, lambda i, k=kind, c=is_clip: i.is_clip == c and (not i.is_fake or i.manipulation == k)
+            )
+    rows["all clips"] = _subset(items, lambda i: i.is_clip)
+    return {name: figures(items, scores, chosen) for name, chosen in rows.items() if _has_fakes(items, chosen)}
+
+
+def figures(items: Sequence[Item], scores: Floats, chosen: Sequence[int]) -> dict[str, Any]:
+    """AUROC with its interval (whole subjects are drawn), EER, ECE and error rates at 0.5."""
+    labels = [items[i].is_fake for i in chosen]
+    mine = scores[list(chosen)]
+    low, high = metrics.bootstrap_ci(labels, mine, groups=[items[i].group for i in chosen])
+    at = metrics.at_threshold(labels, mine, 0.5)
+    return {
+        "n_real": len(labels) - sum(labels),
+        "n_fake": sum(labels),
+        "auroc": round(metrics.auroc(labels, mine), 4),
+        "auroc_ci": [round(low, 4), round(high, 4)],
+        "eer": round(metrics.eer(labels, mine), 4),
+        "ece": round(metrics.ece(labels, mine), 4),
+        "recall_at_0.5": round(at["recall"], 4),
+        "fpr_at_0.5": round(at["fpr"], 4),
+    }
+
+
+def _subset(items: Sequence[Item], wanted: Callable[[Item], bool]) -> list[int]:
+    return [i for i, item in enumerate(items) if wanted(item)]
+
+
+def _has_fakes(items: Sequence[Item], chosen: Sequence[int]) -> bool:
+    return len({items[i].is_fake for i in chosen}) == 2
+
+
+def spatial_baselines(sets: Sequence[Patches], config: dict[str, Any], items: Sequence[Item]) -> dict[str, Any]:
+    """AUROC of the baselines on the clips that the net is meant for, each learnt from real fakes and from blends."""
+    from detection.training import face_baselines as base
+    from detection.training.spatial import PairStream, build_net
+
+    size = int(config["input_size"])
+    train = _clips(sets, lambda i: i.split == "train")
+    test = _clips(sets, lambda i: i.split == "test" and (not i.is_fake or i.manipulation in BLENDED))
+    labels = [patches.items[number].is_fake for patches, number, _ in test]
+    groups = [patches.items[number].group for patches, number, _ in test]
+    seen = [patches.items[number].is_fake for patches, number, _ in train]
+    facts = [np.stack([base.file_facts(p.items[n]) for p, n, _ in chosen]) for chosen in (train, test)]
+    scored = {"format and size": base.logistic(facts[0], seen, facts[1], 1.0)}
+    stream = iter(PairStream(sets, config, seed=7))
+    batches = [next(stream).numpy() for _ in range(PROBE_BATCHES)]
+    made = [i >= len(batch) // 2 for batch in batches for i in range(len(batch))]
+    plain = {**config, "pretrained": config["pretrained"] if config["pretrained"] in ("package", "timm") else "package"}
+    probes: dict[str, base.Describe] = {"radial FFT": base.radial_spectrum}
+    if config["arch"].startswith("tf_efficientnet"):
+        probes["frozen backbone"] = base.frozen_probe(build_net(plain).backbone.eval(), config)
+    for name, describe in probes.items():
+        held_out = base.describe_items(describe, test, size)
+        blends = np.concatenate([describe(batch) for batch in batches])
+        scored[f"{name}, from blends"] = base.logistic(blends, made, held_out)
+        scored[f"{name}, from clips"] = base.logistic(base.describe_items(describe, train, size), seen, held_out)
+    return {
+        name: {
+            "auroc": round(metrics.auroc(labels, values), 4),
+            "auroc_ci": [round(v, 4) for v in metrics.bootstrap_ci(labels, values, groups=groups)],
+        }
+        for name, values in scored.items()
+    }
+
+
+def _clips(sets: Sequence[Patches], wanted: Callable[[Item], bool]) -> list[tuple[Patches, int, NDArray[np.int64]]]:
+    return [
+        (patches, number, spread(rows, PROBE_FRAMES))
+        for patches in sets
+        for number, item in enumerate(patches.items)
+        if item.is_clip and wanted(item) and len(rows := patches.of(number))
+    ]
+
+
+def save_scores(path: Path, items: Sequence[Item], logits: Floats, scores: Floats) -> None:
+    """Write one line per item, for later looks and for the fusion."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "split", "source", "manipulation", "method", "logit", "score"])
+        for item, logit, score in zip(items, logits, scores, strict=True):
+            label = "fake" if item.is_fake else "real"
+            writer.writerow(
+                [
+                    Path(item.path).name,
+                    label,
+                    item.split,
+                    item.source,
+                    item.manipulation,
+                    item.method,
+                    f"{logit:.5f}",
+                    f"{score:.5f}",
+                ]
+            )
