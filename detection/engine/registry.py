@@ -31,3 +31,7 @@ class BranchSpec:
 
 
 BRANCHES: dict[str, BranchSpec] = {}
+
+# What the fusion and the face measurements were fitted to: (path below ml_weights/, sha256 hex).
+FUSION: tuple[str, str] = ("fusion/fusion.json", "390e2637276574fdc89883cc1ee29505520a37ef174a9fdc5e3712e62be8a60c")
+PHYSIOLOGY: tuple[str, str] = ("physiology/physiology.json", "d1e31d024294ad363479b2a693ee217f06569566c6dbf861299349215c36ee63")

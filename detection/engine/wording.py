@@ -1,0 +1,140 @@
+"""The verdict in words that a person who knows nothing about detectors can read out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detection.engine.types import Channel, ChannelVerdict, FakeInterval, Kind, Verdict
+
+THING = {"image": "picture", "video": "clip", "audio": "recording"}
+PART: dict[Channel, str] = {
+    "picture": "the picture",
+    "voice": "the voice",
+    "synchrony": "the match of lips and voice",
+    "provenance": "the file's own Content Credentials",
+}
+MAX_INTERVALS = 3
+
+
+def rationale(kind: Kind, verdict: Verdict) -> str:
+    """Return two to four short sentences: what we found, where, what spoke for it, what would change our mind."""
+    if verdict.score is None or verdict.abstain_reason == "too_little_evidence":
+        return _too_little(kind, verdict)
+    sentences = {"fake": _fake, "real": _real, "inconclusive": _open}[verdict.label](kind, verdict)
+    return " ".join(s for s in sentences if s)
+
+
+def _fake(kind: Kind, verdict: Verdict) -> list[str]:
+    suspects = [c for c in verdict.channels if c.label == "fake"] or list(verdict.channels[:1])
+    places = ", ".join(PART[c.channel] for c in suspects)
+    first = f"This {THING[kind]} is probably fake ({_chance(verdict)}): {places} {_gives(suspects)} it away"
+    return [
+        first + _when(verdict.fake_intervals) + ".",
+        _genuine_rest(verdict.channels),
+        _strongest(verdict, 1),
+        f"The original {THING[kind]}, straight from the device that made it, could change this result.",
+    ]
+
+
+def _gives(suspects: Sequence[ChannelVerdict]) -> str:
+    if len(suspects) > 1 or suspects[0].channel == "provenance":
+        return "give"
+    return "gives"
+
+
+def _real(kind: Kind, verdict: Verdict) -> list[str]:
+    checked = " and ".join(PART[c.channel] for c in verdict.channels if c.channel != "provenance")
+    return [
+        f"We found no sign that this {THING[kind]} is fake (chance of a fake {_chance(verdict)}). "
+        f"We checked {checked}.",
+        _strongest(verdict, -1),
+        "That is no proof: a method that we have never seen, or an edit of another kind, can go unnoticed.",
+    ]
+
+
+def _open(kind: Kind, verdict: Verdict) -> list[str]:
+    reasons = {
+        "unstable": (
+            f"We give no verdict: the result for this {THING[kind]} changes when it is saved again or made smaller, "
+            f"so it rests on traces that do not last (chance of a fake {_chance(verdict)})."
+        ),
+        "out_of_distribution": (
+            f"We give no verdict: this {THING[kind]} is unlike the material on which the detectors were trained "
+            "and tested, so their scores cannot be trusted here."
+        ),
+        "uncertain_band": (
+            f"We cannot tell whether this {THING[kind]} is genuine: the chance of a fake is {_chance(verdict)}, "
+            "too close to call."
+        ),
+    }
+    return [
+        reasons[verdict.abstain_reason or "uncertain_band"],
+        _leaning(verdict.channels),
+        _strongest(verdict, 1),
+        "A longer or less compressed copy, or a person who knows the case, can settle it.",
+    ]
+
+
+def _too_little(kind: Kind, verdict: Verdict) -> str:
+    reasons = [e.sentence for e in verdict.evidence if e.state != "scored" and e.channel != "provenance"]
+    needs = {
+        "image": "a sharper picture of at least 64 by 64 pixels",
+        "video": "a sharper clip that shows a face for a few seconds",
+        "audio": "at least one second of clear speech",
+    }[kind]
+    said = f" {reasons[0]}" if reasons else ""
+    return f"This {THING[kind]} holds too little to judge it.{said} With {needs} we could say more."
+
+
+def _strongest(verdict: Verdict, sign: int) -> str:
+    """Return the sentence of the branch that pushed hardest towards the verdict (+1 fake, -1 real)."""
+    pushes = {b: sign * c for b, c in verdict.contributions.items() if sign * c > 0 and b != "provenance"}
+    if not pushes:
+        return ""
+    name = max(pushes, key=lambda b: pushes[b])
+    return next(e.sentence for e in verdict.evidence if e.branch == name)
+
+
+def _genuine_rest(channels: Sequence[ChannelVerdict]) -> str:
+    rest = [PART[c.channel] for c in channels if c.label == "real" and c.channel != "provenance"]
+    return f"We found nothing wrong with {' and '.join(rest)}." if rest else ""
+
+
+def _leaning(channels: Sequence[ChannelVerdict]) -> str:
+    stacked = [c for c in channels if c.channel != "provenance"]
+    if len(stacked) < 2:
+        return ""
+    top = max(stacked, key=lambda c: c.score)
+    return f"The doubt comes mostly from {PART[top.channel]}."
+
+
+def _when(intervals: Sequence[FakeInterval]) -> str:
+    spans = sorted(intervals, key=lambda i: i.end_s - i.start_s, reverse=True)[:MAX_INTERVALS]
+    spans = sorted((i for i in spans if i.end_s > i.start_s), key=lambda i: i.start_s)
+    if not spans:
+        return ""
+    people = {i.track for i in intervals if i.track is not None}
+    words = [
+        f"{clock(i.start_s)}–{clock(i.end_s)}"
+        + (f" person {i.track + 1}" if len(people) > 1 and i.track is not None else "")
+        for i in spans
+    ]
+    more = " and elsewhere" if len(intervals) > len(spans) else ""
+    return f" at {', '.join(words)}{more}"
+
+
+def clock(seconds: float) -> str:
+    """Return seconds as m:ss."""
+    whole = round(seconds)
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+def _chance(verdict: Verdict) -> str:
+    score = verdict.score if verdict.score is not None else 0.5
+    low, high = verdict.interval or (score, score)
+    return f"{percent(score)}, between {percent(low)} and {percent(high)}"
+
+
+def percent(p: float) -> str:
+    """Return p as whole per cent; never 0 or 100, which no detector can know."""
+    return f"{min(max(round(100 * p), 1), 99)} %"

@@ -1,0 +1,193 @@
+"""Run the branches over held-out sources, keep what they said, and fit fusion.json to it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detection.engine import fusion, media, pipeline, registry
+from detection.engine.branches import physiology
+from detection.engine.errors import EngineError
+from detection.engine.types import Channel, Evidence, Kind
+from detection.training import metrics, splits, stacking
+
+MIN_ROWS = 40
+MIN_SOURCES = 3
+KINDS: tuple[Kind, ...] = ("image", "video", "audio")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One file and the log-odds of every branch that scored it."""
+
+    path: str
+    label: int
+    split: str
+    source: str
+    group: str
+    method: str
+    kind: Kind
+    logits: dict[str, float]
+    channels: dict[str, Channel]
+    quality: dict[str, float]
+
+
+def run(manifest: Path, root: Path, wanted: Sequence[str], rows_file: Path, workers: int = 2) -> Iterator[Judged]:
+    """Yield what the branches say of every row of the wanted splits; rows already in `rows_file` are not run again."""
+    known = {j.path: j for j in load(rows_file)}
+    with manifest.open(newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["label"] in ("real", "fake")]
+    lines = [line for line in lines if splits.split_of(line) in wanted]
+
+    def one(line: dict[str, str]) -> Judged | None:
+        key = str(root / line["path"])
+        return known.get(key) or judge(Path(key), line)
+
+    with ThreadPoolExecutor(workers) as pool, rows_file.open("a") as store:
+        for judged in pool.map(one, lines):
+            if judged is None:
+                continue
+            if judged.path not in known:
+                store.write(json.dumps(asdict(judged)) + "\n")
+                store.flush()
+            yield judged
+
+
+def load(rows_file: Path) -> list[Judged]:
+    if not rows_file.is_file():
+        return []
+    return [Judged(**json.loads(line)) for line in rows_file.read_text().splitlines()]
+
+
+def judge(path: Path, line: dict[str, str]) -> Judged | None:
+    """Return the branches' log-odds on one file; None when it cannot be decoded."""
+    try:
+        decoded = media.decode(path)
+        quiet = pipeline.Run(pipeline.no_step, None, 0)
+        scene = pipeline.build_scene(decoded, path, quiet)
+        evidence = [quiet.branch(name, scene) for name in pipeline.branch_names() if name != "provenance"]
+    except EngineError:
+        return None
+    scored = {e.branch: e for e in evidence if e.score is not None}
+    return Judged(
+        path=str(path),
+        label=int(line["label"] == "fake"),
+        split=splits.split_of(line),
+        source=line.get("source_repo", ""),
+        group=splits.bootstrap_group(line),
+        method=line.get("method") or line.get("system") or line.get("generator_or_camera") or "",
+        kind=decoded.info.kind,
+        logits=fusion.logits_of(scored),
+        channels={b: e.channel for b, e in scored.items()},
+        quality={b: 1.0 if e.quality is None else e.quality for b, e in scored.items()},
+    )
+
+
+def rows_of(judged: Sequence[Judged]) -> dict[str, list[stacking.Row]]:
+    """Return the rows of each domain. Of a clip, only the picture is labelled: its sound may be genuine."""
+    domains: dict[str, list[stacking.Row]] = defaultdict(list)
+    for j in judged:
+        channel: Channel = "voice" if j.kind == "audio" else "picture"
+        logits = {b: x for b, x in j.logits.items() if j.channels[b] == channel and may_count(b)}
+        if not logits:
+            continue
+        face = fusion.FACE_BRANCHES.intersection(j.logits)
+        domain = "voice" if channel == "voice" else f"{j.kind}_{'face' if face else 'scene'}"
+        domains[domain].append(stacking.Row(j.path, j.label, j.source, domain, channel, logits))
+    return dict(domains)
+
+
+def may_count(branch: str) -> bool:
+    if branch == "physiology":
+        return physiology.load().is_fused
+    return registry.BRANCHES[branch].fused
+
+
+def fit(judged: Sequence[Judged], *, max_fpr: float, max_fnr: float) -> dict[str, Any]:
+    """Return the content of fusion.json, fitted to the rows; a domain with too few rows or sources is left out."""
+    domains = {}
+    for domain, rows in sorted(rows_of(judged).items()):
+        labels = {r.label for r in rows}
+        if len(labels) < 2 or len(rows) < MIN_ROWS or len({r.group for r in rows}) < MIN_SOURCES:
+            continue
+        branches = sorted({b for r in rows for b in r.logits})
+        domains[domain] = stacking.fit_domain(rows, branches)
+    content: dict[str, Any] = {
+        "version": time.strftime("%Y.%m.%d", time.gmtime()),
+        "prior": 0.5,
+        "fitted_with": {name: pipeline.digest_of(spec) for name, spec in sorted(registry.BRANCHES.items())},
+        "domains": domains,
+        "thresholds": {kind: {"fake": 0.5, "real": 0.5} for kind in KINDS},
+    }
+    thresholds = pick_thresholds(content, judged, max_fpr=max_fpr, max_fnr=max_fnr)
+    content["thresholds"] = dict.fromkeys(KINDS, thresholds)
+    return content
+
+
+def pick_thresholds(
+    content: dict[str, Any], judged: Sequence[Judged], *, max_fpr: float, max_fnr: float
+) -> dict[str, float]:
+    """Return one pair for all kinds: scores are calibrated, so the same number means the same risk everywhere."""
+    y, scores, _ = scores_of(fusion.Stack.from_json(content), judged)
+    return stacking.choose_thresholds(y, scores, max_fpr=max_fpr, max_fnr=max_fnr)
+
+
+def test_figures(content: dict[str, Any], judged: Sequence[Judged]) -> dict[str, Any]:
+    """Return what the fitted stack reaches on rows of sources that nothing was fitted to, per domain and kind."""
+    stack = fusion.Stack.from_json(content)
+    figures: dict[str, Any] = {}
+    for domain, rows in sorted(rows_of(judged).items()):
+        stacker = stack.stacker(rows[0].channel, "audio" if domain == "voice" else _kind(domain), list(rows[0].logits))
+        if stacker is None:
+            continue
+        scores = np.array([fusion.sigmoid(stacker.logit(r.logits)) for r in rows])
+        figures[domain] = _figures(np.array([r.label for r in rows]), scores, [r.group for r in rows], stack)
+    for kind in KINDS:
+        chosen = [j for j in judged if j.kind == kind]
+        y, scores, groups = scores_of(stack, chosen)
+        if len(y):
+            figures[kind] = _figures(y, scores, groups, stack)
+    return figures
+
+
+def _kind(domain: str) -> Kind:
+    return "video" if domain.startswith("video") else "image"
+
+
+def _figures(y: Any, scores: Any, groups: Sequence[str], stack: fusion.Stack) -> dict[str, Any]:
+    limits = stack.thresholds["image"]
+    decided = (scores >= limits.fake) | (scores < limits.real)
+    right = (scores >= limits.fake) == (y == 1)
+    return (
+        stacking.measure(y, scores, groups)
+        | metrics.at_threshold(y, scores, limits.fake)
+        | {
+            "coverage": float(decided.mean()),
+            "selective_accuracy": float(right[decided].mean()) if decided.any() else None,
+        }
+    )
+
+
+def scores_of(stack: fusion.Stack, judged: Sequence[Judged]) -> tuple[Any, Any, list[str]]:
+    """Return (n,) labels, overall scores and sources of the rows that the stack can score."""
+    labels, scores, groups = [], [], []
+    for j in judged:
+        evidence = [
+            Evidence(b, j.channels[b], "scored", "", score=fusion.sigmoid(x), quality=j.quality[b])
+            for b, x in j.logits.items()
+        ]
+        score, _ = fusion.overall(fusion.opinions_of(j.kind, evidence, stack))
+        if score is not None:
+            labels.append(j.label)
+            scores.append(score)
+            groups.append(j.source)
+    return np.array(labels), np.array(scores), groups

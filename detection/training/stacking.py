@@ -1,0 +1,182 @@
+"""Fit the fusion: non-negative stacked logistic regressions on branch scores of sources that no net was trained on.
+
+Every source counts alike within its class, so that a large corpus does not decide; members are refits on resampled
+sources; the open-set limit comes from the same rows. `fit_domain` and `choose_thresholds` are pure functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from detection.engine.fusion import MAX_ABS_LOGIT
+from detection.engine.types import Channel
+from detection.training import metrics
+
+Floats = NDArray[np.float64]
+RIDGE = 0.02
+MEMBERS = 40
+FOLDS = 5
+OOD_QUANTILE = 0.995
+OOD_MARGIN = 1.5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One held-out item: what each branch said of it, in log-odds of its score."""
+
+    path: str
+    label: int  # 1 = fake
+    group: str  # source; rows of one source are not independent
+    domain: str  # image_face, image_scene, video_face, video_scene, voice
+    channel: Channel
+    logits: Mapping[str, float]
+
+
+def fit_domain(rows: Sequence[Row], branches: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
+    """Return the fusion.json entry of one domain, with metrics of leave-sources-out predictions.
+
+    Weights are non-negative: more suspicion from a branch may never lower the verdict. Needs both classes.
+    """
+    x, y, groups, centres = _design(rows, branches)
+    sample = balance(y, groups)
+    intercept, weights = fit_logistic(x, y, sample)
+    out_of_fold = _cross_predict(x, y, groups, seed)
+    slope, offset = _platt(out_of_fold, y, sample)
+    rng = np.random.default_rng(seed)
+    members = [_refit(x, y, groups, rng) for _ in range(MEMBERS)]
+    return {
+        "channel": rows[0].channel,
+        "weights": dict(zip(branches, (weights * slope).tolist(), strict=True)),
+        "centres": dict(zip(branches, centres.tolist(), strict=True)),
+        "intercept": intercept * slope + offset,
+        "members": [[(b * slope) + offset, *(w * slope).tolist()] for b, w in members],
+        "ood": _open_set(rows, branches),
+        "metrics": measure(y, _sigmoid(out_of_fold * slope + offset), groups)
+        | {"branches_alone": {b: metrics.auroc(y, x[:, i]) for i, b in enumerate(branches)}},
+    }
+
+
+def fit_logistic(x: Floats, y: NDArray[np.int64], sample: Floats) -> tuple[float, Floats]:
+    """Return (intercept, weights >= 0) of a ridge logistic regression.
+
+    x: (n, b); y: (n,) of 0 and 1; sample: (n,) weights that sum to 1.
+    """
+
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        z = theta[0] + x @ theta[1:]
+        p = _sigmoid(z)
+        value = float(sample @ (np.logaddexp(0, z) - y * z)) + RIDGE / 2 * float(theta[1:] @ theta[1:])
+        error = sample * (p - y)
+        return value, np.concatenate([[error.sum()], error @ x + RIDGE * theta[1:]])
+
+    start = np.concatenate([[0.0], np.full(x.shape[1], 0.5)])
+    bounds = [(None, None)] + [(0, None)] * x.shape[1]
+    theta = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return float(theta[0]), np.asarray(theta[1:], float)
+
+
+def measure(y: NDArray[np.int64], scores: Floats, groups: Sequence[str]) -> dict[str, Any]:
+    """Return AUROC with a 95 % interval over sources, EER and ECE."""
+    low, high = metrics.bootstrap_ci(y, scores, groups=list(groups), rounds=500)
+    return {
+        "n": len(y),
+        "n_fake": int(y.sum()),
+        "sources": len(set(groups)),
+        "auroc": metrics.auroc(y, scores),
+        "auroc_ci": [low, high],
+        "eer": metrics.eer(y, scores),
+        "ece": metrics.ece(y, scores),
+    }
+
+
+def choose_thresholds(y: NDArray[np.int64], scores: Floats, *, max_fpr: float, max_fnr: float) -> dict[str, float]:
+    """Return {"fake", "real"} such that few genuine items reach "fake" and few fakes pass as "real".
+
+    Never a "fake" below an even chance, never a "real" above it.
+    """
+    reals, fakes = np.sort(scores[y == 0]), np.sort(scores[y == 1])
+    fake_at = float(np.quantile(reals, 1 - max_fpr)) if len(reals) else 0.9
+    real_below = float(np.quantile(fakes, max_fnr)) if len(fakes) else 0.1
+    return {"fake": round(min(max(fake_at, 0.5), 0.95), 3), "real": round(max(min(real_below, 0.5), 0.05), 3)}
+
+
+def _design(rows: Sequence[Row], branches: Sequence[str]) -> tuple[Floats, NDArray[np.int64], list[str], Floats]:
+    """Return centred (n, b) log-odds with missing ones at zero, labels, groups and the class-balanced centres."""
+    y = np.array([r.label for r in rows])
+    if y.min() == y.max():
+        raise ValueError("stacking needs real and fake rows")
+    raw = np.array([[r.logits.get(b, np.nan) for b in branches] for r in rows], float)
+    raw = np.clip(raw, -MAX_ABS_LOGIT, MAX_ABS_LOGIT)
+    centres = np.array([np.mean([np.nanmean(raw[y == c, i]) for c in (0, 1)]) for i in range(len(branches))])
+    return np.nan_to_num(raw - centres, nan=0.0), y, [r.group for r in rows], centres
+
+
+def balance(y: NDArray[np.int64], groups: Sequence[str]) -> Floats:
+    """Return sample weights: both classes half, and within a class a source of n items counts sqrt(n)."""
+    weights = np.zeros(len(y))
+    g = np.array(groups)
+    for label in (0, 1):
+        for group in set(g[y == label]):
+            inside = (y == label) & (g == group)
+            weights[inside] = 1 / np.sqrt(inside.sum())
+        weights[y == label] *= 0.5 / weights[y == label].sum()
+    return weights
+
+
+def _cross_predict(x: Floats, y: NDArray[np.int64], groups: Sequence[str], seed: int) -> Floats:
+    """Return (n,) log-odds of each row by a fit that never saw its source."""
+    g = np.array(groups)
+    names = np.random.default_rng(seed).permutation(sorted(set(groups)))
+    out = np.zeros(len(y))
+    for fold in range(min(FOLDS, len(names))):
+        held = np.isin(g, names[fold::FOLDS])
+        if len(set(y[~held])) < 2:
+            held = np.zeros(len(y), bool)  # the rest lacks a class: this fold keeps the full fit
+            target = np.isin(g, names[fold::FOLDS])
+        else:
+            target = held
+        intercept, weights = fit_logistic(x[~held], y[~held], balance(y[~held], list(g[~held])))
+        out[target] = intercept + x[target] @ weights
+    return out
+
+
+def _platt(logits: Floats, y: NDArray[np.int64], sample: Floats) -> tuple[float, float]:
+    """Return (slope, offset) that calibrate out-of-fold log-odds; the slope is kept between 0.3 and 1.5."""
+    offset, slope = fit_logistic(logits[:, None], y, sample)
+    return float(np.clip(slope[0], 0.3, 1.5)), float(np.clip(offset, -2, 2))
+
+
+def _refit(x: Floats, y: NDArray[np.int64], groups: Sequence[str], rng: np.random.Generator) -> tuple[float, Floats]:
+    g = np.array(groups)
+    names = sorted(set(groups))
+    while True:
+        drawn = rng.choice(names, len(names))
+        index = np.concatenate([np.flatnonzero(g == name) for name in drawn])
+        if len(set(y[index])) == 2:
+            return fit_logistic(x[index], y[index], balance(y[index], list(g[index])))
+
+
+def _open_set(rows: Sequence[Row], branches: Sequence[str]) -> dict[str, Any] | None:
+    """Return mean, precision and limit of the Mahalanobis distance over rows where every branch spoke."""
+    full = np.array([[r.logits[b] for b in branches] for r in rows if all(b in r.logits for b in branches)], float)
+    if len(full) < 20 * len(branches) or len(branches) < 2:
+        return None
+    mean = full.mean(axis=0)
+    precision = np.linalg.inv(np.cov(full.T) + 0.1 * np.eye(len(branches)))
+    gap = full - mean
+    distance = np.einsum("ni,ij,nj->n", gap, precision, gap)
+    return {
+        "mean": mean.tolist(),
+        "precision": precision.tolist(),
+        "limit": float(np.quantile(distance, OOD_QUANTILE) * OOD_MARGIN),
+    }
+
+
+def _sigmoid(z: Floats) -> Floats:
+    return 1 / (1 + np.exp(-np.clip(z, -50, 50)))

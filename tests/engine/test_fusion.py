@@ -1,0 +1,225 @@
+"""Fusion: what the branches say becomes one verdict, by rules that can be checked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from detection.engine import fusion
+from detection.engine.fusion import Stack, Thresholds, fuse, logit, sigmoid
+from detection.engine.types import CurvePoint, Evidence, Stability
+
+STACK = Stack.from_json(
+    {
+        "version": "test",
+        "thresholds": {kind: {"fake": 0.6, "real": 0.4} for kind in ("image", "video", "audio")},
+        "domains": {
+            "image_face": {
+                "channel": "picture",
+                "weights": {"spatial": 0.8, "synthesis": 0.5, "frequency": 0.0},
+                "centres": {"spatial": 0.5, "synthesis": -0.2, "frequency": 0.0},
+                "intercept": 0.1,
+                "members": [[0.1, 0.8, 0.5, 0.0], [0.2, 0.7, 0.6, 0.0], [0.0, 0.9, 0.4, 0.0]],
+            },
+            "image_scene": {
+                "channel": "picture",
+                "weights": {"synthesis": 1.0},
+                "centres": {"synthesis": 0.0},
+                "intercept": 0.0,
+                "members": [],
+            },
+            "voice": {
+                "channel": "voice",
+                "weights": {"audio": 1.0},
+                "centres": {"audio": 0.0},
+                "intercept": 0.0,
+                "members": [[0.0, 1.0], [0.3, 1.1], [-0.3, 0.9]],
+            },
+        },
+    }
+)
+
+
+def said(branch: str, score: float | None, channel: str = "picture", **more: object) -> Evidence:
+    state = "skipped" if score is None else "scored"
+    return Evidence(branch, channel, state, f"{branch} says {score}.", score=score, **more)  # type: ignore[arg-type]
+
+
+def test_one_channel_is_the_stacked_regression() -> None:
+    verdict = fuse("image", [said("spatial", 0.9), said("synthesis", 0.3)], stack=STACK)
+    expected = 0.1 + 0.8 * (logit(0.9) - 0.5) + 0.5 * (logit(0.3) + 0.2)
+    assert verdict.score == pytest.approx(sigmoid(expected))
+    assert verdict.contributions["spatial"] == pytest.approx(0.8 * (logit(0.9) - 0.5))
+    assert sum(verdict.weights.values()) == pytest.approx(1)
+
+
+def test_a_branch_that_did_not_run_leaves_no_trace() -> None:
+    with_gap = fuse("image", [said("spatial", 0.9), said("synthesis", None)], stack=STACK)
+    alone = fuse("image", [said("spatial", 0.9)], stack=STACK)
+    neutral = fuse("image", [said("spatial", 0.9), said("synthesis", 0.5)], stack=STACK)
+    assert with_gap.score == alone.score != neutral.score
+    assert "synthesis" not in with_gap.contributions
+
+
+def test_a_branch_without_weight_is_shown_and_does_not_count() -> None:
+    calm = fuse("image", [said("spatial", 0.5), said("frequency", 0.01)], stack=STACK)
+    loud = fuse("image", [said("spatial", 0.5), said("frequency", 0.99)], stack=STACK)
+    assert calm.score == loud.score
+    assert loud.weights.get("frequency", 0) == 0
+
+
+def test_more_suspicion_never_lowers_the_score() -> None:
+    scores = [fuse("image", [said("spatial", p), said("synthesis", 0.4)], stack=STACK).score for p in (0.1, 0.5, 0.9)]
+    assert scores == sorted(scores)
+
+
+def test_cloned_voice_over_genuine_picture_is_fake_and_names_the_voice() -> None:
+    evidence = [said("spatial", 0.03), said("audio", 0.98, "voice")]
+    verdict = fuse("video", evidence, stack=STACK)
+    assert verdict.label == "fake"
+    assert {c.channel: c.label for c in verdict.channels} == {"picture": "real", "voice": "fake"}
+    assert "the voice gives it away" in verdict.rationale
+    assert "nothing wrong with the picture" in verdict.rationale
+    assert verdict.contributions["audio"] > 0
+
+
+def test_noisy_or_is_calibrated_at_even_chance() -> None:
+    undecided = [fusion.ChannelOpinion(c, 0.0, 0.0, {}, 1.0) for c in ("picture", "voice")]
+    assert fusion.overall(undecided)[0] == pytest.approx(0.5)
+    calm = [fusion.ChannelOpinion(c, logit(0.3), 0.0, {}, 1.0) for c in ("picture", "voice")]
+    assert fusion.overall(calm)[0] < 0.35  # a plain noisy-or would say .51
+
+
+def test_contributions_are_the_slope_of_the_overall_score() -> None:
+    step = 1e-4
+    low, high = logit(0.8), logit(0.8) + step
+
+    def overall_logit(x: float) -> float:
+        return logit(fuse("video", [said("spatial", 0.7), said("audio", sigmoid(x), "voice")], stack=STACK).score)
+
+    verdict = fuse("video", [said("spatial", 0.7), said("audio", 0.8, "voice")], stack=STACK)
+    slope = (overall_logit(high) - overall_logit(low)) / step
+    assert verdict.contributions["audio"] == pytest.approx(slope * logit(0.8), rel=1e-2)
+
+
+def test_interval_holds_the_score_and_widens_with_poor_input() -> None:
+    good = fuse("image", [said("spatial", 0.8, quality=1.0)], stack=STACK)
+    poor = fuse("image", [said("spatial", 0.8, quality=0.3)], stack=STACK)
+    assert good.interval[0] <= good.score <= good.interval[1]
+    assert poor.score == good.score
+    assert poor.interval[1] - poor.interval[0] > 2 * (good.interval[1] - good.interval[0])
+
+
+def test_interval_widens_when_the_curve_disagrees_with_itself() -> None:
+    steady = tuple(CurvePoint(i, i + 1.0, 0.8) for i in range(4))
+    torn = tuple(CurvePoint(i, i + 1.0, p) for i, p in enumerate((0.99, 0.2, 0.99, 0.3)))
+    widths = []
+    for curve in (steady, torn):
+        low, high = fuse("audio", [said("audio", 0.8, "voice", curve=curve)], stack=STACK).interval
+        widths.append(high - low)
+    assert widths[1] > widths[0] + 0.1
+
+
+def test_no_scored_branch_is_too_little_evidence() -> None:
+    verdict = fuse("audio", [said("audio", None, "voice", reason="no_speech")], stack=STACK)
+    assert (verdict.label, verdict.score, verdict.interval) == ("inconclusive", None, None)
+    assert verdict.abstain_reason == "too_little_evidence"
+    assert "one second of clear speech" in verdict.rationale
+
+
+@pytest.mark.parametrize(
+    ("score", "label", "reason"),
+    [(0.9, "fake", None), (0.05, "real", None), (0.5, "inconclusive", "uncertain_band")],
+)
+def test_labels_follow_the_thresholds(score: float, label: str, reason: str | None) -> None:
+    verdict = fuse("audio", [said("audio", score, "voice")], stack=STACK, thresholds=Thresholds(fake=0.6, real=0.4))
+    assert (verdict.label, verdict.abstain_reason) == (label, reason)
+
+
+def test_unusable_input_is_too_little_evidence() -> None:
+    verdict = fuse("audio", [said("audio", 0.95, "voice", quality=0.05)], stack=STACK)
+    assert (verdict.label, verdict.abstain_reason) == ("inconclusive", "too_little_evidence")
+
+
+def test_a_flip_under_re_encoding_is_unstable() -> None:
+    flipped = Stability((0.2, 0.9), True, (("jpeg_50", 0.2),))
+    verdict = fuse("audio", [said("audio", 0.9, "voice")], stack=STACK, stability=flipped)
+    assert (verdict.label, verdict.abstain_reason) == ("inconclusive", "unstable")
+    assert verdict.score == pytest.approx(0.9)
+
+
+def test_input_unlike_the_training_material_is_out_of_distribution() -> None:
+    strange = said("audio", 0.95, "voice", data={"ood": {"distance": 9.0, "limit": 4.0}})
+    known = said("audio", 0.95, "voice", data={"ood": {"distance": 3.0, "limit": 4.0}})
+    assert fuse("audio", [strange], stack=STACK).abstain_reason == "out_of_distribution"
+    assert fuse("audio", [known], stack=STACK).label == "fake"
+
+
+def test_branches_that_contradict_each_other_as_never_before_are_out_of_distribution() -> None:
+    stacker = fusion.Stacker(
+        "image_face", "picture", ("a", "b"), np.ones(2), np.zeros(2), 0.0, np.zeros((0, 3)),
+        ood_mean=np.zeros(2), ood_precision=np.linalg.inv([[1.0, 0.95], [0.95, 1.0]]), ood_limit=12.0,
+    )  # fmt: skip
+    assert not stacker.is_unlike_anything_fitted({"a": 2.0, "b": 2.0})
+    assert stacker.is_unlike_anything_fitted({"a": 2.0, "b": -2.0})
+    assert not stacker.is_unlike_anything_fitted({"a": 2.0})
+
+
+def test_altered_credentials_raise_the_score_a_little_and_absent_ones_do_nothing() -> None:
+    plain = [said("spatial", 0.3)]
+    base = fuse("image", plain, stack=STACK).score
+    absent = said("provenance", None, "provenance")
+    altered = said("provenance", 0.25, "provenance")
+    assert fuse("image", [*plain, absent], stack=STACK).score == base
+    assert fuse("image", [*plain, altered], stack=STACK).score == pytest.approx(1 - (1 - base) * 0.75)
+
+
+def test_declared_generation_decides_alone() -> None:
+    verdict = fuse("image", [said("provenance", 0.99, "provenance")], stack=STACK)
+    assert verdict.label == "fake"
+    assert verdict.score == pytest.approx(0.99)
+
+
+def test_altered_credentials_alone_are_no_verdict() -> None:
+    verdict = fuse("image", [said("provenance", 0.25, "provenance")], stack=STACK)
+    assert (verdict.label, verdict.score) == ("inconclusive", None)
+
+
+def test_fake_intervals_tell_who_and_when() -> None:
+    curve = tuple(
+        CurvePoint(s, s + 1.0, p, track=t) for t, ps in {0: (0.1, 0.1, 0.1), 1: (0.1, 0.99, 0.99)}.items()
+        for s, p in enumerate(ps)
+    )  # fmt: skip
+    verdict = fuse("video", [said("spatial", 0.9, curve=curve)], stack=STACK)
+    assert [(i.track, i.channel) for i in verdict.fake_intervals] == [(1, "picture")]
+    assert verdict.fake_intervals[0].start_s == pytest.approx(1.0, abs=0.3)
+    assert verdict.fake_intervals[0].end_s == pytest.approx(3.0, abs=0.3)
+    assert "0:01–0:03" in verdict.rationale
+
+
+def test_a_clip_without_a_domain_of_its_own_borrows_the_nearest() -> None:
+    assert STACK.stacker("picture", "video", ["spatial"]).domain == "image_face"
+    assert STACK.stacker("picture", "video", ["synthesis"]).domain == "image_scene"
+    assert STACK.stacker("synchrony", "video", ["av_sync"]) is None
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("max", 0.9), ("median", 0.5), ("mean", 0.5), ("topk", 0.9)])
+def test_aggregation_rules(rule: str, expected: float) -> None:
+    assert fusion.aggregate([0.1, 0.5, 0.9], rule) == pytest.approx(expected)
+
+
+def test_unknown_aggregation_is_refused() -> None:
+    with pytest.raises(ValueError, match="choose mean, max, median or topk"):
+        fusion.aggregate([0.1], "sum")
+
+
+def test_thresholds_in_the_wrong_order_are_refused() -> None:
+    with pytest.raises(ValueError, match="real <= fake"):
+        Thresholds(fake=0.3, real=0.6)
+
+
+def test_logit_is_bounded() -> None:
+    assert logit(1.0) == pytest.approx(fusion.MAX_ABS_LOGIT)
+    assert math.isfinite(logit(0.0))
