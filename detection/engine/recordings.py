@@ -1,4 +1,4 @@
-"""Decode video and sound with FFmpeg (PyAV): scan every packet, then decode only what is looked at; sandbox child only."""
+"""Decode video and sound with PyAV: scan every packet, decode only what is looked at; runs in the sandbox child only."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ AUDIO_HZ = 16_000
 MAX_PACKETS = 600_000
 MAX_ERRORS = 300  # damaged packets in a row of decoding before it is given up
 MAX_SHIFT_S = 30.0  # sound that starts later than this after the picture is not padded with silence
+COUNTED = ("avi", "mpegvideo")
 PICTURE_CODECS = ("mjpeg", "png", "bmp", "gif", "webp", "tiff")
 REHEARSAL: dict[str, Any] = {
     "max_duration_s": 10.0,
@@ -48,6 +49,7 @@ class Scan:
     """What the packets themselves say; headers are not believed."""
 
     times: list[int] = field(default_factory=list)  # presentation times of the video frames, sorted, in its time base
+    order: list[int] = field(default_factory=list)  # the same in the order of the packets
     keys: list[int] = field(default_factory=list)  # of them, where decoding can start
     has_times: bool = True  # False: the container has no presentation times (AVI), frames are counted instead
     video_bytes: int = 0
@@ -143,7 +145,8 @@ def decode(file: Any, arguments: dict[str, Any], sink: Sink, output: int | None)
         samples = _decode_audio(recording) if recording.audio is not None and arguments["wants_audio"] else None
         if samples is not None and samples.size:
             sink.add(samples)
-            recording.scan.audio_end_s = max(recording.scan.audio_end_s, recording.origin_s + samples.size / AUDIO_HZ)
+            heard_s = recording.origin_s + samples.size / AUDIO_HZ
+            recording.scan.audio_end_s = heard_s if not listed else max(recording.scan.audio_end_s, heard_s)
         elif samples is not None:
             recording.warnings.append("The sound track could not be decoded.")
         if not listed and (samples is None or not samples.size):
@@ -195,7 +198,7 @@ def _video_of(container: Any) -> Any | None:
     for stream in container.streams.video:
         is_cover = bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
         in_sound_file = container.format.name.split(",")[0] in ("mp3", "flac", "wav", "aac")
-        lone_picture = stream.codec_context is not None and stream.codec_context.name in PICTURE_CODECS
+        lone_picture = stream.codec_context is not None and codec_of(stream) in PICTURE_CODECS
         if stream.codec_context is None or is_cover or in_sound_file:
             continue
         if lone_picture and container.streams.audio and stream.frames in (0, 1) and "ogg" in container.format.name:
@@ -244,10 +247,13 @@ def _scan(recording: Recording) -> None:
     except DAMAGED:
         scan.is_damaged = True
         recording.warnings.append("The file is damaged or cut off; what could be read of it was analysed.")
-    scan.times = sorted(times)
+    scan.order, scan.times = times, sorted(times)
     scan.keys.sort()
     scan.audio_end_s = latest
     scan.has_times &= len(set(times)) == len(times)
+    if recording.arguments["container"] in COUNTED and recording.video is not None:
+        # These store no presentation times: with reordered frames the packets' times are another's.
+        scan.has_times &= not recording.video.codec_context.has_b_frames
 
 
 def _check_duration(recording: Recording) -> None:
@@ -278,7 +284,7 @@ def facts(recording: Recording) -> dict[str, Any]:
         "kind": "video" if video is not None else "audio",
         "duration_s": round(recording.duration_s, 3),
         "has_audio": audio is not None,
-        "audio_codec": audio.codec_context.name if audio is not None else None,
+        "audio_codec": codec_of(audio) if audio is not None else None,
         "sample_rate_hz": int(audio.codec_context.sample_rate) if audio is not None else None,
         "channels": int(audio.codec_context.channels) if audio is not None else None,
         "is_browser_playable": is_playable(recording),
@@ -290,7 +296,7 @@ def facts(recording: Recording) -> dict[str, Any]:
             "height": height,
             "fps": round(recording.fps, 3),
             "frame_count": len(recording.scan.times),
-            "video_codec": video.codec_context.name,
+            "video_codec": codec_of(video),
         }
         tags |= {f"video {name}": value for name, value in video.metadata.items()}
     if audio is not None:
@@ -301,7 +307,7 @@ def facts(recording: Recording) -> dict[str, Any]:
 def is_playable(recording: Recording) -> bool:
     """Whether every current browser plays the file as it is."""
     container, video, audio = recording.arguments["container"], recording.video, recording.audio
-    sound = audio.codec_context.name if audio is not None else None
+    sound = codec_of(audio) if audio is not None else None
     if video is None:
         by_container = {
             "wav": ("pcm_s16le", "pcm_u8", "pcm_f32le", "pcm_s24le"),
@@ -317,7 +323,7 @@ def is_playable(recording: Recording) -> bool:
         return is_plain_h264(video) and sound in (None, "aac", "mp3")
     return (
         container == "webm"
-        and video.codec_context.name in ("vp8", "vp9", "av1", "libdav1d")
+        and codec_of(video) in ("vp8", "vp9", "av1")
         and sound
         in (
             None,
@@ -327,8 +333,13 @@ def is_playable(recording: Recording) -> bool:
     )
 
 
+def codec_of(stream: Any) -> str:
+    """The codec's own name; decoders go by others ("mp3float", "libdav1d")."""
+    return str(stream.codec_context.codec.canonical_name)
+
+
 def is_plain_h264(video: Any) -> bool:
-    return video.codec_context.name == "h264" and video.codec_context.pix_fmt in ("yuv420p", "yuvj420p")
+    return codec_of(video) == "h264" and video.codec_context.pix_fmt in ("yuv420p", "yuvj420p")
 
 
 def _shown_size(video: Any) -> tuple[int, int]:
@@ -353,7 +364,7 @@ def _first_frame(recording: Recording) -> Any:
 
 
 def _store_frames(recording: Recording, sink: Sink) -> tuple[list[list[float]], tuple[int, int] | None, str]:
-    """Decode and store the frames of the plan. Returns [index, time_s] of each, the shown size, the hash of the middle."""
+    """Store the frames of the plan. Returns [index, time_s] of each, the shown size, the middle one's hash."""
     times, base = recording.scan.times, recording.video.time_base
     plan = plan_windows(
         count=len(times),

@@ -14,6 +14,7 @@ from detection.engine.errors import MediaUnreadable
 from detection.engine.recordings import (
     DAMAGED,
     Recording,
+    codec_of,
     decoded_frames,
     is_plain_h264,
     open_recording,
@@ -25,6 +26,7 @@ from detection.engine.stills import load
 
 JPEG_QUALITY = 92
 CRF = "21"
+SOUND_HZ = 48_000
 KEYFRAME_EVERY = 48  # frames: the page jumps to moments
 
 
@@ -90,12 +92,14 @@ def _upright(frame: Any) -> Any:
 
 def _can_be_copied(recording: Recording) -> bool:
     """Packets that browsers decode need a new container only."""
-    audio = recording.audio
-    sound = audio.codec_context.name if audio is not None else None
+    sound = codec_of(recording.audio) if recording.audio is not None else None
     return is_plain_h264(recording.video) and recording.scan.has_times and sound in (None, "aac", "mp3")
 
 
 def _copy(recording: Recording, target: Any) -> int:
+    """Put the packets into MP4. Decoding times are made anew: Matroska has none."""
+    times, order = recording.scan.times, recording.scan.order
+    late = max(time - shown for time, shown in zip(times, order, strict=True))
     recording.rewind()
     source = [stream for stream in (recording.video, recording.audio) if stream is not None]
     count = 0
@@ -103,9 +107,13 @@ def _copy(recording: Recording, target: Any) -> int:
         streams = {stream.index: made.add_stream_from_template(stream) for stream in source}
         try:
             for packet in recording.container.demux(source):
-                if packet.dts is None or packet.size == 0:
+                if packet.size == 0 or packet.is_discard or packet.pts is None:
                     continue
-                count += packet.stream is recording.video
+                if packet.stream is recording.video:
+                    if count == len(times):
+                        break
+                    packet.dts = times[count] - late
+                    count += 1
                 packet.stream = streams[packet.stream.index]
                 made.mux(packet)
         except DAMAGED:
@@ -116,16 +124,15 @@ def _copy(recording: Recording, target: Any) -> int:
 def _transcode(recording: Recording, target: Any, long_side: int) -> int:
     """Every frame once, at its own time: frame numbers of the verdict hold in the rendition."""
     times = recording.scan.times
-    base = (
-        recording.video.time_base if recording.scan.has_times else 1 / Fraction(recording.fps).limit_denominator(1001)
-    )
+    rate = Fraction(recording.fps).limit_denominator(1001)
+    base = recording.video.time_base if recording.scan.has_times else 1 / rate
     count = 0
     with av.open(target, "w", format="mp4") as made:
-        stream: Any = made.add_stream("libx264", rate=Fraction(recording.fps).limit_denominator(1001))
+        stream: Any = made.add_stream("libx264", rate=rate)
         stream.options = {"preset": "veryfast", "crf": CRF, "bf": "0"}
         stream.pix_fmt, stream.gop_size = "yuv420p", KEYFRAME_EVERY
         stream.codec_context.time_base = base
-        sound = made.add_stream("aac", rate=48_000, layout="stereo") if recording.audio is not None else None
+        sound = made.add_stream("aac", rate=SOUND_HZ, layout="stereo") if recording.audio is not None else None
         for index, frame in decoded_frames(recording):
             picture = av.VideoFrame.from_ndarray(_fitted(frame, recording, long_side), format="rgb24")
             if count == 0:
@@ -157,20 +164,28 @@ def _fitted(frame: Any, recording: Recording, long_side: int) -> Any:
 
 def _write_sound(recording: Recording, target: Any) -> None:
     with av.open(target, "w", format="mp4") as made:
-        _encode_sound(recording, made, made.add_stream("aac", rate=48_000, layout="stereo"))
+        _encode_sound(recording, made, made.add_stream("aac", rate=SOUND_HZ, layout="stereo"))
 
 
 def _encode_sound(recording: Recording, made: Any, stream: Any) -> None:
     recording.rewind()
-    resampler = av.AudioResampler(format="fltp", layout="stereo", rate=48_000, frame_size=1024)
+    resampler = av.AudioResampler(format="fltp", layout="stereo", rate=SOUND_HZ, frame_size=1024)
     written = 0
     origin_s = recording.origin_s if recording.video is not None else None
     for frame in sound_frames(recording):
         if written == 0 and origin_s is not None and frame.time is not None:
-            written = max(0, round((frame.time - origin_s) * 48_000))
+            written = max(0, round((frame.time - origin_s) * SOUND_HZ))
         frame.pts = None
-        for piece in resampler.resample(frame):
-            piece.pts, piece.time_base = written, Fraction(1, 48_000)
-            written += piece.samples
-            made.mux(stream.encode(piece))
+        written = _encode_pieces(made, stream, resampler.resample(frame), written)
+    if written:
+        _encode_pieces(made, stream, resampler.resample(None), written)
     made.mux(stream.encode(None))
+
+
+def _encode_pieces(made: Any, stream: Any, pieces: list[Any], at: int) -> int:
+    """Encode pieces one after another from sample number `at`; returns where they end."""
+    for piece in pieces:
+        piece.pts, piece.time_base = at, Fraction(1, SOUND_HZ)
+        at += piece.samples
+        made.mux(stream.encode(piece))
+    return at

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 HEADER = struct.Struct("<QQ")  # at the start of the shared memory: offset and length of the JSON answer
 ARRAYS_AT = 4096  # where the first array starts
+MAX_JSON_BYTES = 4 << 20
 DTYPES = ("uint8", "float32", "int64", "float64")
 ERRORS: dict[str, type[EngineError]] = {"media_unreadable": MediaUnreadable, "decoder_crashed": DecoderCrashed}
 
@@ -137,7 +138,7 @@ def _read_answer(memory: int, shield: tuple[str, ...]) -> Answer:
     mapped = mmap.mmap(memory, size, prot=mmap.PROT_READ | mmap.PROT_WRITE, flags=mmap.MAP_PRIVATE)
     try:
         offset, length = HEADER.unpack_from(mapped)
-        if offset < ARRAYS_AT or offset + length > size:
+        if offset < ARRAYS_AT or offset + length > size or length > MAX_JSON_BYTES:
             raise ValueError("answer out of bounds")
         answer = json.loads(mapped[offset : offset + length])
         arrays = tuple(_array(mapped, size, entry) for entry in answer["arrays"])

@@ -130,6 +130,8 @@ def _be_child(function: Callable[..., dict[str, Any]], request: dict[str, Any], 
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         source, memory = files[1], files[2]
         output = files[3] if request["writes"] else None
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)  # codecs chatter about broken files; what matters travels in the answer
         _close_all_but({0, 1, 2, source, memory} | ({output} if output is not None else set()))
         _limit(request["limits"])
         _cut_off()
