@@ -17,16 +17,9 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
-from detection.training import metrics, reconstruction
-from detection.training.pictures import (
-    Picture,
-    Recipe,
-    batches,
-    grid_of_crops,
-    read_items,
-    read_rgb,
-    to_batch,
-)
+from detection.engine import patches
+from detection.training import exporting, metrics, picture_baselines, picture_report, reconstruction
+from detection.training.pictures import Picture, Recipe, batches, read_items, read_rgb
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +27,7 @@ log = logging.getLogger(__name__)
 class _Stream(IterableDataset[tuple[Any, Any]]):
     """Augmented batches, made in the loader's process while the net trains."""
 
-    def __init__(
-        self, items: Sequence[Picture], pairs: Sequence[tuple[Path, Path]], recipe: Recipe, seed: int
-    ) -> None:
+    def __init__(self, items: Sequence[Picture], pairs: Sequence[tuple[Path, Path]], recipe: Recipe, seed: int) -> None:
         self.items, self.pairs, self.recipe, self.seed = items, pairs, recipe, seed
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
@@ -102,7 +93,40 @@ def train(
         if not look or row["auroc"] >= max(r["auroc"] for r in state["history"]):
             torch.save(average.net.state_dict(), out / "best.pt")
         _save(out / "last.pt", net, optimizer, schedule, average, state | {"epoch": epoch + 1})
-    return {"config": dict(config), "history": state["history"], "learnt_from": len(learn), "pairs": len(pairs)}
+    record = {"config": dict(config), "history": state["history"], "learnt_from": len(learn), "pairs": len(pairs)}
+    net.load_state_dict(torch.load(out / "best.pt", map_location="cpu", weights_only=True))
+    return record | assess(net, config["crop_px"], manifests, mean=mean, std=std)
+
+
+def assess(net: nn.Module, crop_px: int, manifests: list[Path], *, mean: float, std: float) -> dict[str, Any]:
+    """Calibrate on the calibration sources, measure on the test sources, and set the baselines beside it."""
+    items = read_items(manifests)
+    net = net.float().eval()
+    on_calibration = score(net, items["calibration"], crop_px, mean, std)
+    temperature, bias = picture_report.calibrate(items["calibration"], on_calibration)
+    on_test = score(net, items["test"], crop_px, mean, std)
+    rivals = picture_baselines.compare(items["train"], items["test"])
+    labels = [int(item.is_fake) for item in items["test"]]
+    probabilities = 1 / (1 + np.exp(-(on_test / temperature + bias)))
+    return {
+        "temperature": temperature,
+        "bias": bias,
+        "calibration": picture_report.measure(items["calibration"], on_calibration),
+        "test": picture_report.measure(items["test"], on_test),
+        "test_ece": metrics.ece(labels, probabilities),
+        "place": picture_report.earns_its_place(items["test"], on_test, rivals),
+        "rivals": {name: picture_report.measure(items["test"], scores) for name, scores in rivals.items()},
+    }
+
+
+def export(net: nn.Module, run: Path, weights_dir: Path, name: str, crop_px: int, mean: float, std: float) -> Any:
+    """Write the best weights of a run as `name` and return what the registry needs."""
+    net.load_state_dict(torch.load(run / "best.pt", map_location="cpu", weights_only=True))
+    pixels = np.random.default_rng(0).integers(0, 256, (4, crop_px // 8, crop_px // 8, 3), dtype=np.uint8)
+    crops = [np.kron(one, np.ones((8, 8, 1), np.uint8)) for one in pixels]
+    example = torch.from_numpy(patches.to_batch(crops, (mean,) * 3, (std,) * 3))
+    net = net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return exporting.export(net, example, weights_dir / name, name)
 
 
 def reconstruction_pairs(items: Sequence[Picture], config: Mapping[str, Any]) -> list[tuple[Path, Path]]:
@@ -126,8 +150,8 @@ def score(net: nn.Module, items: Sequence[Picture], crop_px: int, mean: float, s
     """Return one logit per picture: the mean over its crops at native resolution."""
     logits = []
     for item in items:
-        crops = grid_of_crops(read_rgb(item.path), crop_px)
-        batch = torch.from_numpy(to_batch(crops, mean, std)).to(memory_format=torch.channels_last)
+        crops = [patch.image for patch in patches.grid(read_rgb(item.path), crop_px)]
+        batch = torch.from_numpy(patches.to_batch(crops, (mean,) * 3, (std,) * 3))
         logits.append(float(net(batch)["logit"].mean()))
     return np.array(logits)
 
@@ -183,7 +207,7 @@ def _epoch(
         target = labels * (1 - smoothing) + smoothing / 2
         loss = functional.binary_cross_entropy_with_logits(logit, target)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         optimizer.step()
         schedule.step()

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.engine.patches import Image, encode_jpeg, pad_to
 from detection.training import splits
 
-Image = NDArray[np.uint8]
-STORED_JPEG_QUALITY = 87
+KEPT_CATEGORIES = ("photo", "ai", "face")
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,6 @@ class Picture:
     generator: str
     group: str
     original: tuple[str, int, int] = ("", 0, 0)  # format and size before re-encoding: for the audit, never for a net
-
-
-KEPT_CATEGORIES = ("photo", "ai", "face")
 
 
 def read_items(manifests: Sequence[Path]) -> dict[str, list[Picture]]:
@@ -79,13 +76,6 @@ def read_rgb(path: Path) -> Image:
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def encode_jpeg(image: Image, quality: int, *, subsampled: bool = False) -> bytes:
-    """Return image, (h, w, 3) uint8 RGB, as JPEG; 4:4:4 unless subsampled (4:2:0)."""
-    factor = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if subsampled else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
-    flags = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
-    return _encoded(image, ".jpg", flags)
-
-
 def disturb(image: Image, rng: np.random.Generator) -> Image:
     """Send a picture through the random chain that platforms put pictures through; both classes go the same way.
 
@@ -125,16 +115,14 @@ def _noise(image: Image, rng: np.random.Generator) -> Image:
 def _encode(image: Image, rng: np.random.Generator) -> Image:
     quality = int(rng.integers(40, 101))
     if rng.random() < 0.15:
-        data = _encoded(image, ".webp", [cv2.IMWRITE_WEBP_QUALITY, quality])
+        webp = [cv2.IMWRITE_WEBP_QUALITY, quality]
+        data = bytes(cv2.imencode(".webp", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), webp)[1])
     else:
         data = encode_jpeg(image, quality, subsampled=bool(rng.random() < 0.5))
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ValueError("the picture could not be passed through JPEG or WebP")
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def _encoded(image: Image, extension: str, flags: Sequence[int]) -> bytes:
-    _, data = cv2.imencode(extension, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), list(flags))
-    return bytes(data)
 
 
 def _tone(image: Image, rng: np.random.Generator) -> Image:
@@ -153,29 +141,6 @@ def crop(image: Image, size: int, rng: np.random.Generator | None = None) -> Ima
     room_y, room_x = image.shape[0] - size, image.shape[1] - size
     y, x = (room_y // 2, room_x // 2) if rng is None else (int(rng.integers(room_y + 1)), int(rng.integers(room_x + 1)))
     return np.ascontiguousarray(image[y : y + size, x : x + size])
-
-
-def grid_of_crops(image: Image, size: int) -> list[Image]:
-    """Return the five pieces of a small picture: corners and middle, at native resolution."""
-    image = pad_to(image, size)
-    bottom, right = image.shape[0] - size, image.shape[1] - size
-    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
-    return [np.ascontiguousarray(image[y : y + size, x : x + size]) for y, x in dict.fromkeys(corners)]
-
-
-def pad_to(image: Image, size: int) -> Image:
-    """Mirror the borders of a picture until both sides are at least `size`."""
-    lack_y, lack_x = max(size - image.shape[0], 0), max(size - image.shape[1], 0)
-    if not lack_y and not lack_x:
-        return image
-    widths = ((lack_y // 2, lack_y - lack_y // 2), (lack_x // 2, lack_x - lack_x // 2), (0, 0))
-    return np.pad(image, widths, mode="symmetric")
-
-
-def to_batch(crops: Sequence[Image], mean: float, std: float) -> NDArray[np.float32]:
-    """Return (n, 3, size, size) float32."""
-    stacked = np.stack(crops).astype(np.float32).transpose(0, 3, 1, 2)
-    return np.ascontiguousarray((stacked - mean) / std)
 
 
 class BalancedDraw:
@@ -232,7 +197,7 @@ def batches(
                 labels.append(float(picture.is_fake))
         for _ in range(recipe.reconstructions // 2 if pairs else 0):
             seed_of_pair = int(rng.integers(2**31))
-            for label, path in enumerate(pairs[rng.integers(len(pairs))]):
+            for label, path in enumerate(pairs[int(rng.integers(len(pairs)))]):
                 twin = np.random.default_rng(seed_of_pair)
                 crops.append(crop(disturb(read_rgb(path), twin), recipe.crop_px, twin))
                 labels.append(float(label))

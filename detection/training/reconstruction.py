@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from detection.training.pictures import STORED_JPEG_QUALITY, encode_jpeg, read_rgb
+from detection.engine.patches import STORED_JPEG_QUALITY, encode_jpeg
+from detection.training.pictures import read_rgb
 
 WIDTH = 64
 
@@ -113,7 +114,7 @@ class Autoencoder:
 
 def _load(module: nn.Module, path: Path) -> nn.Module:
     module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=True)
-    return module.eval().to(memory_format=torch.channels_last)
+    return module.eval()
 
 
 def write_pairs(paths: Iterable[Path], weights: Path, cache: Path) -> None:

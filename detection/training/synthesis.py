@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ def train(config: Mapping[str, Any], data: list[Path], out: Path) -> dict[str, A
         {"params": net.head.parameters(), "lr": config["head_lr"]},
     ]
     return picture_runs.train(net, groups, config, data, out, mean=MEAN, std=STD)
+
+
+def export(run: Path, weights_dir: Path) -> dict[str, Any]:
+    """Write the weights of a finished run in the shapes that serve. Returns files with digests and the parity."""
+    crop_px = int(json.loads((run / "run.json").read_text())["config"]["crop_px"])
+    return dict(picture_runs.export(synthesis.build(), run, weights_dir, "synthesis", crop_px, MEAN, STD))
 
 
 def load_pretrained(net: Any) -> None:
