@@ -23,7 +23,8 @@ DATA_DIR = env.directory(
 KEYS_DIR = DATA_DIR / "keys"
 MASTER_KEY_FILE = Path(env.text("MASTER_KEY_FILE", str(KEYS_DIR / "master.key")))
 SPOOL_DIR = DATA_DIR / "tmp"
-for _folder in (KEYS_DIR, SPOOL_DIR):
+STATIC_ROOT = DATA_DIR / "static"
+for _folder in (KEYS_DIR, SPOOL_DIR, STATIC_ROOT):
     _folder.mkdir(mode=0o700, exist_ok=True)
 
 # Server ---------------------------------------------------------------------------------------------------------------
@@ -164,7 +165,6 @@ STORAGES = {
     },
 }
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = TESTING or DEBUG
 
@@ -224,6 +224,8 @@ if HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 # API ------------------------------------------------------------------------------------------------------------------
+API_READS_PER_MINUTE = env.integer("API_READS_PER_MINUTE", 1200, low=1, high=1_000_000)  # per key or member
+API_WRITES_PER_MINUTE = env.integer("API_WRITES_PER_MINUTE", 600, low=1, high=1_000_000)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "accounts.authentication.ApiKeyAuthentication",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
 from django.conf import settings
 
 from accounts.models import Organization
 from deepfake import storage
 from deepfake.errors import DomainError
-from detection.engine import media as engine_media
+from detection.engine import sniffing
 
-HEAD_BYTES = 4096
 MAX_FILENAME_LENGTH = 160
 
 
@@ -33,14 +34,18 @@ class Stored:
 def store(file: IO[bytes], *, organization: Organization, filename: str = "") -> Stored:
     """Check and store what `file` holds, from its beginning. Raises DomainError."""
     file.seek(0)
-    head = file.read(HEAD_BYTES)
+    head = file.read(sniffing.HEAD_BYTES)
     file.seek(0)
     if not head:
         raise DomainError("The file is empty. Send one with content.", "file_empty")
-    found = _type_of(head)
-    reader = MeasuringReader(file, max_bytes=_limit(found.kind))
+    container = sniffing.sniff(head)
+    if container is None:
+        raise DomainError(sniffing.refusal(head), "unsupported_type", 415)
+    kind = kind_of(container, head)
+    reader = MeasuringReader(file, max_bytes=_limit(kind))
     name = storage.save_encrypted("media", reader, organization_id=organization.id)  # type: ignore[arg-type]
-    return Stored(name, reader.sha256.hexdigest(), reader.size_bytes, found.kind, found.mime_type, clean_name(filename))
+    mime_type = sniffing.CONTAINERS[container][0]
+    return Stored(name, reader.sha256.hexdigest(), reader.size_bytes, kind, mime_type, clean_name(filename))
 
 
 class MeasuringReader:
@@ -82,42 +87,23 @@ def clean_name(filename: str) -> str:
     return f"{stem[: MAX_FILENAME_LENGTH - len(ending) - 1]}.{ending}"
 
 
-def _type_of(head: bytes) -> Any:
-    found = engine_media.sniff(head)
-    if found is None:
-        raise DomainError(_what_it_is(head), "unsupported_type", 415)
-    return found
+@contextmanager
+def kept(file: IO[bytes], *, organization: Organization, filename: str = "") -> Iterator[Stored]:
+    """Store the file, and take it away again when the block that was to write its row fails."""
+    stored = store(file, organization=organization, filename=filename)
+    try:
+        yield stored
+    except BaseException:
+        storage.destroy(stored.storage_name)
+        raise
+
+
+def kind_of(container: str, head: bytes) -> str:
+    """The kind that a container promises; an MP4 may turn out to hold sound alone when it is decoded."""
+    if container == "mp4" and head[8:11] in (b"M4A", b"M4B"):
+        return "audio"
+    return sniffing.CONTAINERS[container][0].partition("/")[0]
 
 
 def _limit(kind: str) -> int:
     return min(settings.MAX_IMAGE_BYTES, settings.MAX_UPLOAD_BYTES) if kind == "image" else settings.MAX_UPLOAD_BYTES
-
-
-# Signatures of what people send by mistake; the sentence then names it.
-_OTHERS = (
-    (b"PK\x03\x04", "a ZIP archive or an Office document"),
-    (b"PK\x05\x06", "an empty ZIP archive"),
-    (b"Rar!", "a RAR archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"%PDF", "a PDF document"),
-    (b"MZ", "a Windows program"),
-    (b"\x7fELF", "a program"),
-    (b"{\\rtf", "a text document"),
-    (b"\xd0\xcf\x11\xe0", "an old Office document"),
-    (b"8BPS", "a Photoshop document"),
-)
-
-
-def _what_it_is(head: bytes) -> str:
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    what = next((name for signature, name in _OTHERS if head.startswith(signature)), "")
-    if not what and start.startswith((b"<!doctype html", b"<html")):
-        what = "a web page"
-    elif not what and (start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start)):
-        what = "an SVG drawing"
-    said = f"This is {what}" if what else "This is not a picture, video or recording that can be read"
-    return (
-        f"{said}. Send a picture (JPEG, PNG, WebP, HEIC), a video (MP4, WebM, MOV, MKV, AVI, MPEG) "
-        "or a recording (WAV, MP3, M4A, OGG, FLAC, Opus)."
-    )

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.urls import reverse
 
 from detection import artifacts
 from detection.models import BranchScore, ExplanationArtifact, InferenceResult, Job, JobStatus, Media
@@ -15,9 +16,16 @@ LINKED_KINDS = ("saliency_map", "frequency_heatmap", "temporal_attention")
 
 
 def job_payload(
-    job: Job, request: HttpRequest | None = None, *, lifetime: timedelta = artifacts.API_LIFETIME
+    job: Job,
+    request: HttpRequest | None = None,
+    *,
+    lifetime: timedelta = artifacts.API_LIFETIME,
+    brief: bool = False,
 ) -> dict[str, Any]:
-    """Return the job as JSON-ready dict; links are absolute, below the caller's host or PUBLIC_URL."""
+    """Return the job as JSON-ready dict; links are absolute, below the caller's host or PUBLIC_URL.
+
+    brief: without the frame by frame details.
+    """
     payload: dict[str, Any] = {
         "job_id": job.public_id,
         "media_id": f"med_{job.media_id.hex}",
@@ -30,19 +38,21 @@ def job_payload(
         "created_at": _moment(job.created_at),
         "started_at": _moment(job.started_at),
         "finished_at": _moment(job.finished_at),
-        "media": media_payload(job.media),
+        "media": media_payload(job.media, request),
     }
     if job.status == JobStatus.FAILED:
         payload["error"] = {"code": job.failure_code, "message": job.failure_message}
     if job.status == JobStatus.COMPLETED:
         payload["result"] = _result(job, job.result, base_url(request), lifetime)
+        if not brief:
+            payload["result"]["details"] = job.result.details
     return payload
 
 
-def media_payload(media: Media) -> dict[str, Any]:
+def media_payload(media: Media, request: HttpRequest | None = None) -> dict[str, Any]:
     return {
         "media_id": media.public_id,
-        "uri": f"media://{media.public_id}",
+        "uri": base_url(request) + reverse("detection:media_file", args=[media.id]),
         "kind": media.kind or None,
         "filename": media.filename,
         "source_url": media.source_url or None,
@@ -76,7 +86,6 @@ def _result(job: Job, result: InferenceResult, base: str, lifetime: timedelta) -
         "model_version": result.model_version.name,
         "explanations": _explanations(items, base, lifetime),
         "artifacts": [_artifact(item, base, lifetime) for item in items],
-        "details": result.details,
     }
 
 

@@ -20,6 +20,7 @@ from detection.engine import media as engine_media
 from detection.engine import pipeline
 from detection.engine.errors import Cancelled, EngineError
 from detection.engine.fusion import Thresholds
+from detection.engine.types import to_json
 from detection.models import Job, JobStatus, Media, ThresholdProfile
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Run:
     def go(self) -> None:
         """Bring the job to its verdict. Raises Cancelled, ClaimLost, Stopping, EngineError or DomainError."""
         original = self._original()
+        self._probe(original)
         services.check_mode(self.job.mode, self.media.kind)
         thresholds = self._thresholds()
         outputs = self.folder / "artifacts"
@@ -131,6 +133,14 @@ class Run:
     def _on_bytes(self, received: int, total: int | None) -> None:
         self._tell("fetching", ENGINE_FROM * received // total if total else 1)
         self.check()
+
+    def _probe(self, original: Path) -> None:
+        """Learn what a recording is before it is analysed: an MP4 may hold sound alone."""
+        if self.media.kind == "image" or self.media.info:
+            return
+        self._tell("decoding", ENGINE_FROM)
+        limits = engine_media.Limits(max_duration_s=float(settings.MAX_DURATION_S))
+        verdicts.store_facts(self.media, to_json(engine_media.probe(original, limits=limits, sha256=self.media.sha256)))
 
     # The verdict's surroundings ---------------------------------------------------------------------------------------
 

@@ -56,32 +56,28 @@ def submit_media(
         return add_url(organization=organization, actor=actor, api_key=api_key, url=url)
     if file is None:
         raise DomainError("Send a file or give a URL.", "nothing_sent")
-    stored = ingest.store(file, organization=organization, filename=filename)
-    return add_stored(organization=organization, actor=actor, api_key=api_key, stored=stored)
+    with ingest.kept(file, organization=organization, filename=filename) as stored:
+        return add_stored(organization=organization, actor=actor, api_key=api_key, stored=stored)
 
 
 def add_stored(
     *, organization: Organization, actor: Any = None, api_key: ApiKey | None = None, stored: ingest.Stored
 ) -> Media:
-    """Write the row of an item that already lies in storage; the object goes when the row cannot be written."""
-    try:
-        with transaction.atomic():
-            media = Media.objects.create(
-                organization=organization,
-                uploaded_by=_user(actor),
-                api_key=api_key,
-                filename=stored.filename,
-                storage_name=stored.storage_name,
-                kind=stored.kind,
-                mime_type=stored.mime_type,
-                size_bytes=stored.size_bytes,
-                sha256=stored.sha256,
-            )
-            _audit("media.submitted", media, actor, api_key, {"sha256": stored.sha256, "bytes": stored.size_bytes})
-            return media
-    except BaseException:
-        storage.destroy(stored.storage_name)
-        raise
+    """Write the row of an item that already lies in storage (see ingest.kept)."""
+    with transaction.atomic():
+        media = Media.objects.create(
+            organization=organization,
+            uploaded_by=_user(actor),
+            api_key=api_key,
+            filename=stored.filename,
+            storage_name=stored.storage_name,
+            kind=stored.kind,
+            mime_type=stored.mime_type,
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+        )
+        _audit("media.submitted", media, actor, api_key, {"sha256": stored.sha256, "bytes": stored.size_bytes})
+    return media
 
 
 def add_url(*, organization: Organization, actor: Any = None, api_key: ApiKey | None = None, url: str) -> Media:

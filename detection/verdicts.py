@@ -106,7 +106,8 @@ def _write(job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, A
         BranchScore(result=result, **_branch_columns(branch)) for branch in found["per_branch"]
     )
     ExplanationArtifact.objects.bulk_create(_artifact(result, item, name) for item, name in stored)
-    _store_facts(job, found["media"])
+    if job.mode == "auto" or not job.media.info:  # "audio" of a video says that the item is a recording
+        store_facts(job.media, found["media"])
     job.refresh_from_db()
     webhooks.queue_delivery(job)
     audit.record(
@@ -118,9 +119,11 @@ def _write(job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, A
     return True
 
 
-def _store_facts(job: Job, info: Mapping[str, Any]) -> None:
+def store_facts(media: Media, info: Mapping[str, Any]) -> None:
     """What the decoder found replaces what the first bytes promised."""
+    info = _clean(info)
     facts = {
+        "kind": info["kind"],
         "mime_type": info["mime_type"],
         "phash": info.get("phash") or "",
         "width": info.get("width"),
@@ -129,11 +132,9 @@ def _store_facts(job: Job, info: Mapping[str, Any]) -> None:
         "has_audio": bool(info.get("has_audio")),
         "info": dict(info),
     }
-    if job.mode == "auto" or not job.media.kind:  # "audio" of a video says that the item is a recording
-        facts["kind"] = info["kind"]
-    Media.objects.filter(pk=job.media_id).update(**facts)
+    Media.objects.filter(pk=media.pk).update(**facts)
     for name, value in facts.items():
-        setattr(job.media, name, value)
+        setattr(media, name, value)
 
 
 def _branch_columns(branch: Mapping[str, Any]) -> dict[str, Any]:

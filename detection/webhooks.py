@@ -35,7 +35,7 @@ def queue_delivery(job: Job) -> None:
     event = EVENTS.get(JobStatus(job.status))
     if event is None or not job.callback_url:
         return
-    payload = payloads.job_payload(job, lifetime=artifacts.WEBHOOK_LIFETIME)
+    payload = payloads.job_payload(job, lifetime=artifacts.WEBHOOK_LIFETIME, brief=True)
     body = {
         "event": event,
         "job_id": job.public_id,
@@ -43,10 +43,7 @@ def queue_delivery(job: Job) -> None:
         "status": job.status,
         "timestamp": timezone.now().isoformat(timespec="seconds").replace("+00:00", "Z"),
     }
-    if "result" in payload:  # without the frame by frame details, which GET /v1/jobs/{id} gives
-        body["result"] = {name: value for name, value in payload["result"].items() if name != "details"}
-    if "error" in payload:
-        body["error"] = payload["error"]
+    body |= {name: payload[name] for name in ("result", "error") if name in payload}
     WebhookDelivery.objects.get_or_create(
         job=job,
         event=event,

@@ -88,7 +88,7 @@ def spatial_report(net: Any, sets: Sequence[Patches], config: dict[str, Any], ou
     return {
         "calibration": calibration,
         "test": summarise(items, scores),
-        "baselines": spatial_baselines(sets, config, items),
+        "baselines": baselines(sets, config, BLENDED),
     }
 
 
@@ -140,14 +140,17 @@ def _has_fakes(items: Sequence[Item], chosen: Sequence[int]) -> bool:
     return len({items[i].is_fake for i in chosen}) == 2
 
 
-def spatial_baselines(sets: Sequence[Patches], config: dict[str, Any], items: Sequence[Item]) -> dict[str, Any]:
-    """AUROC of the baselines on the clips that the net is meant for, each learnt from real fakes and from blends."""
+def baselines(sets: Sequence[Patches], config: dict[str, Any], meant: Sequence[str]) -> dict[str, Any]:
+    """AUROC of the baselines on the clips that a net is meant for, learnt from real fakes and from blends.
+
+    config: that of the spatial branch, whose crops and blends the baselines share.
+    """
     from detection.training import face_baselines as base
     from detection.training.spatial import PairStream, build_net
 
     size = int(config["input_size"])
     train = _clips(sets, lambda i: i.split == "train")
-    test = _clips(sets, lambda i: i.split == "test" and (not i.is_fake or i.manipulation in BLENDED))
+    test = _clips(sets, lambda i: i.split == "test" and (not i.is_fake or i.manipulation in meant))
     labels = [patches.items[number].is_fake for patches, number, _ in test]
     groups = [patches.items[number].group for patches, number, _ in test]
     seen = [patches.items[number].is_fake for patches, number, _ in train]

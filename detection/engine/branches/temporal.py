@@ -44,8 +44,8 @@ def examine(scene: Scene, net: Net | None) -> Evidence:
     tracks: dict[int, list[int]] = {}
     for i, window in enumerate(chosen):
         tracks.setdefault(window[0].face.track, []).append(i)
-    worst = max(tracks, key=lambda number: _of_person([logits[i] for i in tracks[number]]))
-    logit = _of_person([logits[i] for i in tracks[worst]])
+    worst = max(tracks, key=lambda number: of_person([logits[i] for i in tracks[number]]))
+    logit = of_person([logits[i] for i in tracks[worst]])
     score = spatial.p_fake(logit, spec)
     good = float(np.mean([one.quality for i in tracks[worst] for one in chosen[i]]))
     agreeing = float(np.mean([(spatial.p_fake(logits[i], spec) >= 0.5) == (score >= 0.5) for i in tracks[worst]]))
@@ -66,7 +66,7 @@ def examine(scene: Scene, net: Net | None) -> Evidence:
             "windows": len(chosen),
             "attention": [_attention(w, outputs["attention"][i]) for i, w in enumerate(chosen)],
             "tracks": [
-                {"track": number, "score": round(spatial.p_fake(_of_person([logits[i] for i in mine]), spec), 4)}
+                {"track": number, "score": round(spatial.p_fake(of_person([logits[i] for i in mine]), spec), 4)}
                 for number, mine in sorted(tracks.items())
             ],
         },
@@ -93,7 +93,7 @@ def _windows(scene: Scene, looks: Sequence[spatial.Look]) -> list[list[spatial.L
     return found
 
 
-def _of_person(logits: Sequence[float]) -> float:
+def of_person(logits: Sequence[float]) -> float:
     """The mean of the more suspicious half of the windows."""
     top = sorted(logits, reverse=True)[: max(1, round(len(logits) * TOP_SHARE))]
     return float(np.mean(top))
