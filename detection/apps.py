@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from django.apps import AppConfig
+from django.apps import apps as current_apps
 from django.db.models.signals import post_migrate
 
 logger = logging.getLogger(__name__)
@@ -19,7 +20,7 @@ class DetectionConfig(AppConfig):
         post_migrate.connect(_show_shipped_thresholds, sender=self, dispatch_uid="detection.shipped_thresholds")
 
 
-def _show_shipped_thresholds(apps: Any, **kwargs: Any) -> None:
+def _show_shipped_thresholds(apps: Any = current_apps, **kwargs: Any) -> None:
     """The shipped profiles show what the shipped fusion weights say; a release may change it without a migration."""
     from detection.engine import fusion
     from detection.engine.errors import WeightsInvalid
