@@ -21,13 +21,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 from django.core.files import File
-from django.core.files.storage import FileSystemStorage, default_storage
+from django.core.files.storage import FileSystemStorage, Storage, storages
 
 from deepfake.errors import DomainError
 from deepfake.keys import read_or_create
@@ -86,7 +86,7 @@ def save_encrypted(name_hint: str, source: BinaryIO | bytes, *, organization_id:
         try:
             _put(f"{OBJECTS}/{name}", spool)
         except BaseException:
-            default_storage.delete(f"{DATA_KEYS}/{name}")
+            _backend().delete(f"{DATA_KEYS}/{name}")
             raise
     return name
 
@@ -118,7 +118,7 @@ def size(name: str) -> int:
 
 
 def exists(name: str) -> bool:
-    return bool(name) and default_storage.exists(f"{DATA_KEYS}/{name}")
+    return bool(name) and _backend().exists(f"{DATA_KEYS}/{name}")
 
 
 def destroy(name: str) -> None:
@@ -128,9 +128,9 @@ def destroy(name: str) -> None:
     _check_name(name)
     key_name = f"{DATA_KEYS}/{name}"
     if isinstance(_backend(), FileSystemStorage):
-        _overwrite(Path(default_storage.path(key_name)))
-    default_storage.delete(key_name)
-    default_storage.delete(f"{OBJECTS}/{name}")
+        _overwrite(Path(_backend().path(key_name)))
+    _backend().delete(key_name)
+    _backend().delete(f"{OBJECTS}/{name}")
 
 
 # Small secrets --------------------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def _read_master_key(path: Path) -> bytes:
 
 def _holds_objects() -> bool:
     try:
-        folders, files = default_storage.listdir(DATA_KEYS)
+        folders, files = _backend().listdir(DATA_KEYS)
     except FileNotFoundError:
         return False
     return bool(folders or files)
@@ -224,7 +224,7 @@ def _wrap(data_key: bytes, object_id: uuid.UUID, plain_bytes: int) -> io.BytesIO
 def _unwrap(name: str) -> _DataKey:
     _check_name(name)
     try:
-        with default_storage.open(f"{DATA_KEYS}/{name}", "rb") as file:
+        with _backend().open(f"{DATA_KEYS}/{name}", "rb") as file:
             text = file.read()
     except OSError:
         raise ObjectMissing(name) from None
@@ -382,11 +382,11 @@ class _BucketReader:
     """Ranged requests to an S3 bucket; django-storages would fetch the whole object first."""
 
     def __init__(self, stored_name: str) -> None:
-        bucket = _backend()
-        self._client = bucket.connection.meta.client  # type: ignore[attr-defined]
+        bucket: Any = _backend()
+        self._client = bucket.connection.meta.client
         self._where = {
-            "Bucket": bucket.bucket_name,  # type: ignore[attr-defined]
-            "Key": "/".join(part for part in (bucket.location, stored_name) if part),  # type: ignore[attr-defined]
+            "Bucket": bucket.bucket_name,
+            "Key": "/".join(part for part in (bucket.location, stored_name) if part),
         }
         self.size = int(self._client.head_object(**self._where)["ContentLength"])
 
@@ -402,7 +402,7 @@ class _BucketReader:
 def _open_sealed(stored_name: str, name: str) -> _LocalReader | _BucketReader:
     try:
         if isinstance(_backend(), FileSystemStorage):
-            return _LocalReader(default_storage.path(stored_name))
+            return _LocalReader(_backend().path(stored_name))
         return _BucketReader(stored_name)
     except FileNotFoundError:
         raise ObjectMissing(name) from None
@@ -416,10 +416,8 @@ def _is_missing_key(error: Exception) -> bool:
     return str(getattr(error, "response", {}).get("Error", {}).get("Code", "")) in ("404", "NoSuchKey")
 
 
-def _backend() -> object:
-    """The storage behind Django's lazy default_storage."""
-    default_storage.exists("")
-    return default_storage._wrapped  # type: ignore[attr-defined]
+def _backend() -> Storage:
+    return storages["default"]
 
 
 class _SpooledFile(File):  # type: ignore[type-arg]
@@ -438,9 +436,9 @@ def _put(stored_name: str, source: IO[bytes]) -> None:
             _put(stored_name, spool)
         return
     source.seek(0)
-    saved = default_storage.save(stored_name, _SpooledFile(source))
+    saved = _backend().save(stored_name, _SpooledFile(source))
     if saved != stored_name:
-        default_storage.delete(saved)
+        _backend().delete(saved)
         raise StorageError(f"There is already an object called {stored_name}.")
 
 

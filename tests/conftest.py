@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,14 @@ from accounts.models import ApiKey, Organization, Role, User
 from accounts.services import create_api_key
 from detection.models import Job, Media
 from tests import factories
+
+
+_SESSION_DIR = Path(settings.DATA_DIR)
+
+
+def pytest_unconfigure() -> None:
+    if _SESSION_DIR.name.startswith("deepfake-tests-"):  # the default of a test run, nobody's data
+        shutil.rmtree(_SESSION_DIR, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from deepfake.errors import DomainError
 
 
 class Command(BaseCommand):
+    requires_system_checks: list[str] = []
     help = "Make an API key for an organisation and print it; it is shown this once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

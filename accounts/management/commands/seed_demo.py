@@ -22,6 +22,7 @@ MEMBERS = {
 
 
 class Command(BaseCommand):
+    requires_system_checks: list[str] = []
     help = "Make the demo organisation and its sign-ins; passwords are generated and shown this once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from accounts.models import AuditLog
 
 
 class Command(BaseCommand):
+    requires_system_checks: list[str] = []
     help = "Check that no row of the audit log was changed, removed or put in between, and print the chain's head."
 
     def handle(self, *args: Any, **options: Any) -> None:
