@@ -1,0 +1,170 @@
+"""How a verdict, a score, a moment and a signal look, the same on every page and in the report."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.template.defaultfilters import date as format_date
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from detection import charts, words
+from detection.models import Job, JobStatus, Label
+from detection.presentation import AnalysisPage, analysis_page
+
+register = template.Library()
+
+LABEL_ICONS = {Label.FAKE: "fake", Label.REAL: "real", Label.INCONCLUSIVE: "inconclusive"}
+STATUS_ICONS = {
+    JobStatus.QUEUED: "clock",
+    JobStatus.RUNNING: "running",
+    JobStatus.COMPLETED: "check",
+    JobStatus.FAILED: "failed",
+    JobStatus.CANCELLED: "cancelled",
+}
+
+
+@register.simple_tag
+def icon(name: str, extra: str = "") -> SafeString:
+    """A drawing from the sprite; decoration only, the words stand beside it."""
+    classes = f"icon {extra}".strip()
+    return format_html(
+        '<svg class="{}" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>',
+        classes,
+        static("img/icons.svg"),
+        name,
+    )
+
+
+@register.simple_tag
+def moment(value: datetime | None, style: str = "long") -> SafeString | str:
+    """A time element; the page's script turns it into the reader's own zone."""
+    if value is None:
+        return "–"
+    local = timezone.localtime(value)
+    shown = format_date(local, "j M Y, H:i" if style == "short" else "j M Y, H:i:s")
+    return format_html(
+        '<time datetime="{}" data-moment="{}">{} {}</time>', value.isoformat(), style, shown, local.tzname()
+    )
+
+
+@register.filter
+def percent(value: float | None) -> str:
+    """A probability in whole percent; 0 and 100 are kept for certainty, which no detector has."""
+    if value is None:
+        return "–"
+    return f"{min(max(round(100 * value), 1), 99)} %"
+
+
+@register.filter
+def clock(seconds: float | None) -> str:
+    return charts.clock(seconds)
+
+
+@register.filter
+def signed(value: float) -> str:
+    """+1.24 or −0.31, with a true minus."""
+    return f"{'+' if value >= 0 else '−'}{abs(value):.2f}"
+
+
+@register.filter
+def grouped(digest: str) -> str:
+    """A digest in groups of eight, so that a line can break and an eye can compare."""
+    return " ".join(digest[start : start + 8] for start in range(0, len(digest), 8))
+
+
+@register.filter
+def person(track: int | None) -> str:
+    return "" if track is None else f"Person {track + 1}"
+
+
+@register.filter
+def stage_words(stage: str) -> str:
+    return words.stage_words(stage)
+
+
+@register.filter
+def branch_title(branch: str) -> str:
+    return words.signal_of(branch).title
+
+
+@register.filter
+def channel_title(channel: str) -> str:
+    return words.CHANNELS.get(channel, words.readable(channel))
+
+
+@register.filter
+def failure_advice(code: str) -> str:
+    return words.failure_advice(code)
+
+
+@register.filter
+def submitter(job: Job) -> str:
+    """Who asked: a person's name, else the key that did."""
+    if job.created_by is not None:
+        return job.created_by.get_full_name() or job.created_by.get_username()
+    return f"{job.api_key.name} (API)" if job.api_key is not None else "–"
+
+
+@register.filter
+def status_icon(status: str) -> str:
+    return STATUS_ICONS[JobStatus(status)]
+
+
+@register.inclusion_tag("components/verdict_badge.html")
+def verdict_badge(label: str, with_reason: str = "") -> dict[str, Any]:
+    return {"label": label, "word": Label(label).label, "icon": LABEL_ICONS[Label(label)], "reason": with_reason}
+
+
+@register.inclusion_tag("components/scale.html")
+def scale(result: Any) -> dict[str, Any]:
+    """The full scale of the verdict: zones, both thresholds, interval, point."""
+    return _scale(result) | {"label_x": charts.percent(min(max(_middle(result), 0.27), 0.73))}
+
+
+@register.inclusion_tag("components/mini_scale.html")
+def mini_scale(result: Any) -> dict[str, Any]:
+    return _scale(result)
+
+
+@register.simple_tag
+def score_geometry(result: Any, width: float) -> dict[str, Any]:
+    """The scale in user units, for paper, where lengths in percent are not reliable."""
+    shares = {name: value for name, value in _scale(result).items() if isinstance(value, str)}
+    found: dict[str, Any] = {name: charts.units(value, width) for name, value in shares.items()}
+    return {"score": None, "middle": charts.units(charts.percent(_middle(result)), width)} | found
+
+
+def _middle(result: Any) -> float:
+    return float(result.threshold_real + result.threshold_fake) / 2
+
+
+def _scale(result: Any) -> dict[str, Any]:
+    low = result.interval_low if result.interval_low is not None else result.score
+    high = result.interval_high if result.interval_high is not None else result.score
+    shares: dict[str, Any] = {}
+    if result.score is not None:
+        shares = {
+            "score": charts.percent(result.score),
+            "low": charts.percent(low),
+            "high": charts.percent(high),
+            "spread": charts.percent(high - low),
+        }
+    return {
+        "result": result,
+        "real": charts.percent(result.threshold_real),
+        "fake": charts.percent(result.threshold_fake),
+        "unsure_width": charts.percent(result.threshold_fake - result.threshold_real),
+        "fake_width": charts.percent(1 - result.threshold_fake),
+        **shares,
+    }
+
+
+@register.simple_tag
+def arranged(job: Job) -> AnalysisPage:
+    """A finished analysis in reading order, for templates of apps that may not import this one's insides."""
+    return analysis_page(job, job.result, job.media)

@@ -1,0 +1,263 @@
+"""Pages: the list of analyses with its upload form, one analysis, and the files they show."""
+
+from __future__ import annotations
+
+import functools
+import zoneinfo
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
+
+from accounts.authentication import organization_of
+from accounts.models import User
+from deepfake import api_errors
+from deepfake.errors import DomainError
+from detection import artifacts as signed
+from detection import ranges, services
+from detection.forms import ACCEPTED_TYPES, AnalysisFilter, SubmitForm
+from detection.listing import page_of
+from detection.models import ExplanationArtifact, Job, Media
+from detection.presentation import analysis_page
+
+View = Callable[..., HttpResponse]
+
+
+def in_readers_zone(view: View) -> View:
+    """Show and read dates in the zone that the reader's browser told in a cookie; UTC before it did."""
+
+    @functools.wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        name = request.COOKIES.get("timezone", "UTC")
+        zone = zoneinfo.ZoneInfo(name) if name in _zone_names() else zoneinfo.ZoneInfo("UTC")
+        with timezone.override(zone):
+            return view(request, *args, **kwargs)
+
+    return wrapped
+
+
+@functools.cache
+def _zone_names() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
+
+
+# The list -------------------------------------------------------------------------------------------------------------
+
+
+@require_GET
+@login_required
+@in_readers_zone
+def analyses(request: HttpRequest) -> HttpResponse:
+    return render(request, "detection/analyses.html", _list_context(request))
+
+
+@require_GET
+@login_required
+@in_readers_zone
+def analyses_rows(request: HttpRequest) -> HttpResponse:
+    """The table alone, for live refresh and for filters without a page load."""
+    return render(request, "detection/_rows.html", _list_context(request))
+
+
+def _list_context(request: HttpRequest) -> dict[str, Any]:
+    organization = organization_of(request)
+    filters = AnalysisFilter(request.GET)
+    jobs = filters.apply(Job.objects.visible_to(organization))
+    page = page_of(jobs, older=request.GET.get("older", ""), newer=request.GET.get("newer", ""))
+    query = request.GET.copy()
+    for name in ("older", "newer"):
+        query.pop(name, None)
+    narrowed = {name: value for name, value in query.items() if value}
+    return {
+        "filters": filters,
+        "page": page,
+        "organization": organization,
+        "kept_query": "&".join(part for part in (query.urlencode() if narrowed else "",) if part),
+        "can_submit": request.user.can_submit,  # type: ignore[union-attr]
+        "accepted_types": ACCEPTED_TYPES,
+    }
+
+
+@require_POST
+@login_required
+def upload(request: HttpRequest) -> HttpResponse:
+    """Take files and an address. A script sends one item and reads JSON; a plain form sends many and is redirected."""
+    member = _writer(request)
+    organization = organization_of(request)
+    form = SubmitForm(request.POST, request.FILES)
+    if not form.is_valid():
+        raise DomainError(
+            " ".join(form.errors.get("__all__") or ["Choose a file or paste an address."]), "nothing_sent"
+        )
+    items: list[dict[str, Any]] = [{"file": file, "filename": file.name or ""} for file in form.cleaned_data["files"]]
+    if form.cleaned_data["url"]:
+        items.append({"url": form.cleaned_data["url"]})
+    if api_errors.wants_problem(request):
+        job = services.submit_and_start(organization=organization, actor=member, **items[0])
+        return JsonResponse({"id": str(job.id), "url": job.get_absolute_url()}, status=201)
+    return _submit_all(request, member, items)
+
+
+def _submit_all(request: HttpRequest, member: User, items: list[dict[str, Any]]) -> HttpResponse:
+    started = []
+    for item in items:
+        try:
+            started.append(services.submit_and_start(organization=organization_of(request), actor=member, **item))
+        except DomainError as error:
+            messages.error(request, f"{item.get('filename') or item.get('url')}: {error.message}")
+    if len(started) == 1 and len(items) == 1:
+        return redirect(started[0])
+    if started:
+        noun = "analysis" if len(started) == 1 else "analyses"
+        messages.success(request, f"{len(started)} {noun} started.")
+    return redirect("detection:analyses")
+
+
+# One analysis ---------------------------------------------------------------------------------------------------------
+
+
+@require_GET
+@login_required
+@in_readers_zone
+def job(request: HttpRequest, pk: UUID) -> HttpResponse:
+    return render(request, "detection/job.html", _job_context(request, pk))
+
+
+@require_GET
+@login_required
+@in_readers_zone
+def job_panel(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """The body of the page alone, for live refresh."""
+    return render(request, "detection/_panel.html", _job_context(request, pk))
+
+
+def _job_context(request: HttpRequest, pk: UUID) -> dict[str, Any]:
+    job = _visible_job(request, pk)
+    result = getattr(job, "result", None)
+    media = job.media
+    return {
+        "job": job,
+        "media": media,
+        "result": result,
+        "page": analysis_page(job, result, media) if result is not None else None,
+        "earlier": list(services.earlier_analyses(media).select_related("result")[:6]),
+        "runs": list(media.jobs.exclude(pk=job.pk).select_related("result").defer("result__details")[:6]),
+        "can_write": request.user.can_submit,  # type: ignore[union-attr]
+        "can_delete": request.user.can_delete,  # type: ignore[union-attr]
+    }
+
+
+def _visible_job(request: HttpRequest, pk: UUID) -> Job:
+    jobs = Job.objects.visible_to(request.user).select_related(
+        "media", "result__model_version", "threshold_profile", "created_by", "api_key"
+    )
+    return get_object_or_404(jobs, pk=pk)
+
+
+def _writer(request: HttpRequest, sentence: str = "submit or change analyses") -> User:
+    """The signed-in member, when the role lets them change things. Raises DomainError."""
+    member = request.user
+    if not isinstance(member, User) or not member.can_submit:
+        role = member.get_role_display().lower() if isinstance(member, User) else "visitor"
+        raise DomainError(
+            f"Your role ({role}) lets you look at analyses, but not {sentence}. Ask an administrator of your "
+            "organisation for the analyst role.",
+            "role_insufficient",
+            status=403,
+        )
+    return member
+
+
+@require_POST
+@login_required
+def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
+    job = _visible_job(request, pk)
+    services.cancel_job(job=job, actor=_writer(request, "cancel them"))
+    return redirect(job)
+
+
+@require_POST
+@login_required
+def rerun(request: HttpRequest, pk: UUID) -> HttpResponse:
+    job = _visible_job(request, pk)
+    again = services.rerun_job(job=job, actor=_writer(request, "run them again"))
+    return redirect(again)
+
+
+@require_http_methods(["GET", "POST"])
+@login_required
+@in_readers_zone
+def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Ask first: what is deleted cannot be brought back, its encryption key is destroyed."""
+    job = _visible_job(request, pk)
+    member = _writer(request, "delete them")
+    if request.method == "GET":
+        is_last = not job.media.jobs.exclude(pk=job.pk).exists()
+        return render(request, "detection/confirm_delete.html", {"job": job, "media": job.media, "is_last": is_last})
+    name = str(job.media)
+    services.delete_analysis(job=job, actor=member)
+    messages.success(request, f"The analysis of {name} was deleted.")
+    return redirect("detection:analyses")
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+@require_safe
+@login_required
+async def media_file(request: HttpRequest, pk: UUID) -> HttpResponseBase:
+    """The item as a browser can play it; `?original=1` downloads the bytes that were sent."""
+    media = await sync_to_async(_visible_media)(request, pk)
+    if request.GET.get("original"):
+        return await ranges.respond(
+            request,
+            media.storage_name,
+            content_type=media.mime_type or "application/octet-stream",
+            filename=media.filename or media.public_id,
+            as_download=True,
+        )
+    if media.rendition_name:
+        return await ranges.respond(request, media.rendition_name, content_type=media.rendition_mime_type)
+    return await ranges.respond(request, media.storage_name, content_type=media.mime_type or "application/octet-stream")
+
+
+@require_safe
+@login_required
+async def thumbnail(request: HttpRequest, pk: UUID) -> HttpResponseBase:
+    media = await sync_to_async(_visible_media)(request, pk)
+    if not media.thumbnail_name:
+        raise Http404
+    return await ranges.respond(request, media.thumbnail_name, content_type="image/jpeg")
+
+
+def _visible_media(request: HttpRequest, pk: UUID) -> Media:
+    media = get_object_or_404(Media.objects.visible_to(request.user), pk=pk)
+    if not media.storage_name:
+        raise Http404
+    return media
+
+
+@require_safe
+async def artifact(request: HttpRequest, pk: UUID) -> HttpResponseBase:
+    """A picture that explains a verdict. The signature opens it; a signed-in stranger gets nothing all the same."""
+    if not signed.verify(pk, request.GET.get("expires", ""), request.GET.get("signature", "")):
+        raise DomainError(
+            "This link has expired or is not complete. Open the analysis again.", "link_expired", status=403
+        )
+    found = await sync_to_async(_artifact_for)(request, pk)
+    return await ranges.respond(request, found.storage_name, content_type=found.mime_type)
+
+
+def _artifact_for(request: HttpRequest, pk: UUID) -> ExplanationArtifact:
+    found = get_object_or_404(ExplanationArtifact.objects.select_related("result__job"), pk=pk)
+    member = request.user
+    if member.is_authenticated and member.organization_id != found.result.job.organization_id:
+        raise Http404
+    return found

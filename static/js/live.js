@@ -1,0 +1,101 @@
+// Keeps a panel true: the socket says that something changed, the page fetches the fragment. Without a socket it asks
+// every two seconds for as long as something is under way.
+const POLL_MS = 2000;
+const GATHER_MS = 150; // several messages in a row cost one fetch
+const RETRY_MS = [1000, 2000, 5000, 10000, 30000];
+
+export function init(root, start) {
+  for (const panel of root.querySelectorAll("[data-live-panel]")) watch(panel, start);
+}
+
+function watch(panel, start) {
+  const status = document.querySelector("[data-live-status]");
+  const state = { open: false, failures: 0, timer: 0, busy: false, again: false };
+
+  async function refresh() {
+    clearTimeout(state.timer);
+    state.timer = 0;
+    if (state.busy) {
+      state.again = true;
+      return;
+    }
+    state.busy = true;
+    try {
+      const query = panel.dataset.liveKind === "list" ? location.search : "";
+      const response = await fetch(panel.dataset.liveUrl + query, { headers: { "X-Requested-With": "fetch" } });
+      if (response.redirected || response.status === 404) location.reload();
+      else if (response.ok) replace(panel, await response.text(), status, start);
+    } catch {
+      // Offline for a moment: the next round asks again.
+    } finally {
+      state.busy = false;
+      if (state.again) {
+        state.again = false;
+        soon();
+      }
+    }
+  }
+
+  function soon() {
+    if (!state.timer) state.timer = setTimeout(refresh, GATHER_MS);
+  }
+
+  function isActive() {
+    return panel.querySelector("[data-live-body]")?.dataset.liveActive === "true";
+  }
+
+  function connect() {
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    const socket = new WebSocket(`${scheme}://${location.host}${panel.dataset.liveSocket}`);
+    socket.addEventListener("open", () => {
+      state.open = true;
+      if (state.failures) soon(); // something may have happened meanwhile
+      state.failures = 0;
+    });
+    socket.addEventListener("message", (event) => {
+      const change = JSON.parse(event.data);
+      if (!nudge(panel, change)) soon();
+    });
+    socket.addEventListener("close", () => {
+      state.open = false;
+      const wait = RETRY_MS[Math.min(state.failures, RETRY_MS.length - 1)];
+      state.failures += 1;
+      setTimeout(connect, wait);
+    });
+  }
+
+  panel.addEventListener("refresh-now", refresh);
+  if (panel.dataset.liveKind === "list" || isActive()) connect();
+  setInterval(() => {
+    if (!state.open && isActive() && !document.hidden) refresh();
+  }, POLL_MS);
+}
+
+// A step forward only moves the bar; anything else is worth a fetch.
+function nudge(panel, change) {
+  const row = panel.dataset.liveKind === "list" ? panel.querySelector(`[data-job="${change.job}"]`) : panel;
+  const bar = row?.querySelector("[data-live-progress]");
+  if (!bar || change.status !== "running" || row.dataset.stage !== change.stage) {
+    if (row) row.dataset.stage = change.stage || "";
+    return false;
+  }
+  bar.value = change.percent;
+  const number = row.querySelector("[data-live-percent]");
+  if (number) number.textContent = `${change.percent} %`;
+  return true;
+}
+
+function replace(panel, html, status, start) {
+  const held = panel.contains(document.activeElement) ? focusKey(document.activeElement) : "";
+  panel.innerHTML = html;
+  start(panel);
+  if (held) panel.querySelector(held)?.focus();
+  const news = panel.querySelector("[data-live-news]")?.dataset.liveNews || "";
+  if (status && news && status.textContent !== news) status.textContent = news;
+}
+
+function focusKey(element) {
+  if (element.id) return `#${CSS.escape(element.id)}`;
+  const href = element.getAttribute("href");
+  return href ? `a[href="${CSS.escape(href)}"]` : "";
+}

@@ -1,0 +1,22 @@
+// Starts every behaviour on the page, and again on each part that live refresh puts in.
+import { init as initFilters } from "./filters.js";
+import { init as initLive } from "./live.js";
+import { init as initMenu } from "./menu.js";
+import { init as initMoments } from "./moments.js";
+import { init as initPlayer } from "./player.js";
+import { init as initTheme } from "./theme.js";
+import { init as initUpload } from "./upload.js";
+
+function start(root) {
+  for (const element of root.querySelectorAll("[data-needs-script]")) element.hidden = false;
+  initMoments(root);
+  initPlayer(root);
+}
+
+initTheme(document);
+initMenu(document);
+start(document);
+initUpload(document);
+initLive(document, start);
+initFilters(document);
+document.documentElement.classList.add("scripted");
