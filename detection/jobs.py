@@ -174,7 +174,8 @@ def _announce(job: Job) -> None:
 def sweep() -> None:
     """Ring again for what is due and unheard: bells are lost with the process that took them, rows are not."""
     due = list(Job.objects.due()[:MAX_RINGS])
-    unheard = len(due) - OrmQ.objects.count()
+    # A bell that is held does not count: its holder is at work on another job, or was killed and hears nothing.
+    unheard = len(due) - OrmQ.objects.filter(lock__lte=timezone.now()).count()
     for job in due[: max(0, unheard)]:
         services.ring(job)
     workspace.remove_abandoned()
