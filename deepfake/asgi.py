@@ -1,8 +1,6 @@
 """The ASGI application: pages and API over HTTP, live progress over WebSocket."""
 
 import os
-from importlib import import_module
-from importlib.util import find_spec
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "deepfake.settings")
 
@@ -14,11 +12,11 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
-_sockets = import_module("detection.consumers").urlpatterns if find_spec("detection.consumers") else []
+from detection import consumers  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         "http": _http,
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(_sockets))),
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(consumers.urlpatterns))),
     }
 )

@@ -1,20 +1,15 @@
 """Addresses of the whole house."""
 
-from importlib.util import find_spec
-
 from django.contrib import admin
 from django.urls import include, path
 
 urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
+    path("v1/", include("detection.api_urls")),
+    path("", include("reports.urls")),
+    path("", include("detection.urls")),
 ]
-if find_spec("reports.urls"):
-    urlpatterns.append(path("", include("reports.urls")))
-if find_spec("detection.api_urls"):
-    urlpatterns.append(path("v1/", include("detection.api_urls")))
-if find_spec("detection.urls"):
-    urlpatterns.append(path("", include("detection.urls")))
 
 handler400 = "deepfake.error_views.bad_request"
 handler403 = "deepfake.error_views.permission_denied"
