@@ -46,7 +46,7 @@ def blaze_tiles(image: Image) -> list[Found]:
     height, width = image.shape[:2]
     found: list[Found] = []
     pad = max(height, width) // 3
-    padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+    padded = np.asarray(cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE), np.uint8)
     found += [_moved(one, -pad, -pad) for one in _blaze_once(padded, "face_short", SHORT_SIDE)]
     if min(height, width) >= 200:
         for across in (2, 3) if min(height, width) >= 600 else (2,):
@@ -56,6 +56,13 @@ def blaze_tiles(image: Image) -> list[Found]:
                     tile = image[y : y + tile_h, x : x + tile_w]
                     found += [_moved(one, x, y) for one in _blaze_once(tile, "face_full", FULL_SIDE)]
     return best(found)
+
+
+def resized(image: Image, width: int, height: int) -> Image:
+    """Scale to exactly width x height, without aliasing when that is smaller."""
+    shrinks = width < image.shape[1] or height < image.shape[0]
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=way), np.uint8)
 
 
 def _moved(found: Found, dx: float, dy: float) -> Found:
@@ -70,16 +77,15 @@ def _blaze_once(image: Image, name: str, side: int) -> list[Found]:
     new_w, new_h = max(1, round(width * scale)), max(1, round(height * scale))
     canvas = np.zeros((side, side, 3), np.float32)
     left, top = (side - new_w) // 2, (side - new_h) // 2
-    shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    canvas[top : top + new_h, left : left + new_w] = cv2.resize(image, (new_w, new_h), interpolation=shrink)
+    canvas[top : top + new_h, left : left + new_w] = resized(image, new_w, new_h)
     raw_boxes, raw_scores = third_party.load(name)((canvas / 127.5 - 1.0)[None]).values()
-    scores = 1.0 / (1.0 + np.exp(-np.clip(raw_scores[0, :, 0], -80, 80)))
+    scores = np.asarray(1.0 / (1.0 + np.exp(-np.clip(raw_scores[0, :, 0], -80, 80))), np.float32)
     keep = np.flatnonzero(scores >= MIN_SCORE[name])
     if not keep.size:
         return []
     values = raw_boxes[0, keep] + np.tile(_anchors(side)[keep] * side, 8) * _is_position()
     values = (values - _offset(left, top)) / scale
-    return _merge_neighbours(values, scores[keep])
+    return _merge_neighbours(np.asarray(values, np.float32), scores[keep])
 
 
 def _is_position() -> NDArray[np.float32]:
@@ -141,7 +147,7 @@ def mtcnn(image: Image) -> list[Found]:
     small = image
     if shrink < 1:
         size = (max(1, round(image.shape[1] * shrink)), max(1, round(image.shape[0] * shrink)))
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        small = resized(image, *size)
     boxes = _squared(_propose(small))
     if not len(boxes):
         return []
@@ -154,8 +160,8 @@ def mtcnn(image: Image) -> list[Found]:
         return []
     shift, points, scores = third_party.load("onet")(_patches(small, boxes, 48)).values()
     sure = scores[:, 1] > MTCNN_SCORES[2]
-    size = (boxes[sure, 2:] - boxes[sure, :2] + 1)[:, None, :]
-    five = np.stack([points[sure, :5], points[sure, 5:]], axis=2) * size + boxes[sure, None, :2]
+    extent = (boxes[sure, 2:] - boxes[sure, :2] + 1)[:, None, :]
+    five = np.stack([points[sure, :5], points[sure, 5:]], axis=2) * extent + boxes[sure, None, :2]
     corners = _shifted(boxes[sure], shift[sure])
     faces = [
         Found(corners[i] / shrink, (five[i] / shrink).astype(np.float32), float(score))
@@ -170,9 +176,8 @@ def _propose(image: Image) -> NDArray[np.float32]:
     scale = 12.0 / MTCNN_MIN_FACE
     all_boxes, all_scores = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
     while min(height, width) * scale >= 12:
-        size = (int(width * scale + 1), int(height * scale + 1))
-        small = _normalised(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-        shift, probability = (value[0] for value in third_party.load("pnet")(small).values())
+        pixels = _normalised(resized(image, int(width * scale + 1), int(height * scale + 1)))
+        shift, probability = (value[0] for value in third_party.load("pnet")(pixels).values())
         rows, columns = np.nonzero(probability[1] >= MTCNN_SCORES[0])
         at = np.stack([columns, rows], axis=1).astype(np.float32) * 2
         boxes = np.concatenate([np.floor((at + 1) / scale), np.floor((at + 12) / scale)], axis=1)
@@ -203,7 +208,7 @@ def _patches(image: Image, boxes: NDArray[np.float32], side: int) -> NDArray[np.
     for x1, y1, x2, y2 in boxes.astype(int):
         x1, y1 = min(max(x1, 0), width - 2), min(max(y1, 0), height - 2)
         patch = image[y1 : max(y2, y1 + 2), x1 : max(x2, x1 + 2)]
-        patches.append(_normalised(cv2.resize(patch, (side, side), interpolation=cv2.INTER_AREA))[0])
+        patches.append(_normalised(resized(patch, side, side))[0])
     return np.stack(patches)
 
 

@@ -20,6 +20,8 @@ Region = tuple[float, float, float, float]  # centre x, centre y, side, angle in
 MESH_SIDE = 192
 MIN_PRESENCE = 0.5  # FaceMesh: below this its points are not on a face
 SURE_SCORE = 0.8  # a detection this sure is kept without landmarks (a turned or covered face)
+SEARCH_SIDE = 1280  # longest side of the picture that is searched; landmarks and crops use all its pixels
+SMALL_FACE = 0.15  # of the longer side: below this a still is searched in tiles too
 MIN_FACE_PX = 16.0
 MAX_FACES = 16
 DETECT_EVERY = 5  # frames of a clip between two searches; landmarks carry the faces in between
@@ -38,12 +40,29 @@ def find_faces(image: Image, *, frame_index: int = 0, time_s: float = 0.0, thoro
     image: (h, w, 3) RGB uint8. `thorough` also looks through tiles and with MTCNN when the first look finds nothing
     (small, many, turned faces); in a clip the next frames give that second chance.
     """
-    faces = _describe(image, face_finders.blaze(image), frame_index, time_s)
-    if not faces and thorough:
-        faces = _describe(image, face_finders.blaze_tiles(image), frame_index, time_s)
-    if not faces and thorough:
-        faces = _describe(image, face_finders.mtcnn(image), frame_index, time_s)
+    searched, shrink = _searchable(image)
+    found = face_finders.blaze(searched)
+    faces = _describe(image, _enlarged(found, shrink), frame_index, time_s)
+    if thorough and (not faces or max(faces[0].box[2:]) < SMALL_FACE * max(image.shape[:2])):
+        # A crowd: where one small face is, more may be too small for a look at the whole picture.
+        more = _describe(image, _enlarged(face_finders.blaze_tiles(searched), shrink), frame_index, time_s, known=faces)
+        faces = (*faces, *more)[:MAX_FACES]
+    if thorough and not faces:
+        faces = _describe(image, _enlarged(face_finders.mtcnn(searched), shrink), frame_index, time_s)
     return faces
+
+
+def _searchable(image: Image) -> tuple[Image, float]:
+    """Return the picture no larger than the detectors profit from, and how much it was shrunk."""
+    height, width = image.shape[:2]
+    shrink = SEARCH_SIDE / max(height, width)
+    if shrink >= 1:
+        return image, 1.0
+    return face_finders.resized(image, max(1, round(width * shrink)), max(1, round(height * shrink))), shrink
+
+
+def _enlarged(found: list[Found], shrink: float) -> list[Found]:
+    return [replace(one, corners=one.corners / shrink, points=one.points / shrink) for one in found]
 
 
 def find_tracks(frames: Sequence[Frame]) -> tuple[Track, ...]:
@@ -101,8 +120,8 @@ class _Follower:
         return self._last.index if self._last is not None else -1
 
     def _is_cut(self, frame: Frame) -> bool:
-        grey = cv2.cvtColor(cv2.resize(frame.image, (16, 16), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-        thumbnail, before = grey.astype(np.float32), self._thumbnail
+        grey = face_finders.resized(frame.image, 16, 16).mean(axis=2)
+        thumbnail, before = np.asarray(grey, np.float32), self._thumbnail
         self._thumbnail = thumbnail
         return before is not None and float(np.abs(thumbnail - before).mean()) > CUT_DIFFERENCE
 

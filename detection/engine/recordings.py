@@ -1,4 +1,4 @@
-"""Decode video and sound with PyAV: scan every packet, decode only what is looked at; runs in the sandbox child only."""
+"""Decode video and sound with PyAV: scan every packet, decode only what is looked at; sandbox child only."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class Recording:
     file: Any
     arguments: dict[str, Any]
     container: Any = None
-    video: Any | None = None
-    audio: Any | None = None
+    video: Any = None  # the chosen stream, None when there is none
+    audio: Any = None
     scan: Scan = field(default_factory=Scan)
     warnings: list[str] = field(default_factory=list)
 
@@ -375,17 +375,18 @@ def _store_frames(recording: Recording, sink: Sink) -> tuple[list[list[float]], 
     )
     listed: list[list[float]] = []
     shown: tuple[int, int] | None = None
-    middle: tuple[float, str] = (math.inf, "")
+    half = min(plan.indices, key=lambda index: abs(index - len(times) // 2))
+    middle = ""
     for index, frame in _wanted_frames(recording, plan):
         picture, shown = _upright(frame, recording, len(plan.indices))
         sink.add(picture)
         time_s = float(times[index] * base) - recording.origin_s if recording.scan.has_times else index / recording.fps
         listed.append([index, round(max(time_s, 0.0), 6)])
-        if abs(index - len(times) / 2) < middle[0]:
-            middle = (abs(index - len(times) / 2), phash(picture))
+        if not middle or index == half:
+            middle = phash(picture)
     if not listed:
         recording.warnings.append("No frame of the picture could be decoded.")
-    return listed, shown, middle[1]
+    return listed, shown, middle
 
 
 def _wanted_frames(recording: Recording, plan: Plan) -> Iterator[tuple[int, Any]]:
@@ -489,15 +490,19 @@ def _decode_audio(recording: Recording) -> NDArray[np.float32]:
             early = max(0, -late)
         frame.pts = None  # gaps and jumps in the time stamps are the container's; samples are simply joined
         for piece in resampler.resample(frame):
-            parts.append(piece.to_ndarray().reshape(-1))
+            parts.append(_samples(piece))
             total += parts[-1].size
         if total > most:
             break
     if not total:
         return np.zeros(0, np.float32)
     with contextlib.suppress(*DAMAGED):
-        parts += [piece.to_ndarray().reshape(-1) for piece in resampler.resample(None)]
+        parts += [_samples(piece) for piece in resampler.resample(None)]
     return np.nan_to_num(np.concatenate(parts)[early:][:most]).clip(-1, 1)
+
+
+def _samples(piece: Any) -> NDArray[np.float32]:
+    return np.asarray(piece.to_ndarray(), np.float32).reshape(-1)
 
 
 def sound_frames(recording: Recording) -> Iterator[Any]:

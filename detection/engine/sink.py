@@ -25,7 +25,7 @@ class Sink:
         if array.dtype.name not in DTYPES:
             raise TypeError(f"arrays of {array.dtype} are not handed over")
         entry = {"dtype": array.dtype.name, "shape": list(array.shape), "offset": self._end}
-        self._write(memoryview(np.ascontiguousarray(array)).cast("B") if array.size else memoryview(b""))
+        self._write(np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b""))
         self._end += -self._end % ALIGNMENT
         self._arrays.append(entry)
         return len(self._arrays) - 1

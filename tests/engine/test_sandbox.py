@@ -1,0 +1,173 @@
+"""A decoder that crashes, hangs, swallows memory or reaches out fails its own job and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detection.engine import sandbox
+from detection.engine.errors import DeadlineExceeded, DecoderCrashed, EngineError, MediaUnreadable
+from detection.engine.sandbox import ChildLimits
+
+JOBS = "tests.engine.hostile_jobs"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def some_file(tmp_path: Path) -> Path:
+    path = tmp_path / "some.bin"
+    path.write_bytes(b"0123456789")
+    return path
+
+
+def run(name: str, path: Path, **limits: float) -> sandbox.Answer:
+    return sandbox.run(f"{JOBS}:{name}", path, {"n": 1}, limits=ChildLimits(**limits))  # type: ignore[arg-type]
+
+
+def test_facts_and_arrays_come_back(some_file):
+    answer = run("echo", some_file)
+    assert answer.value == {"read": 10, "arguments": {"n": 1}}
+    np.testing.assert_array_equal(answer.arrays[0], np.arange(6, dtype=np.float32).reshape(2, 3))
+    assert answer.arrays[1].shape == (4, 5, 3)
+    assert answer.arrays[1].max() == answer.arrays[1].min() == 7
+
+
+def test_a_refusal_keeps_its_sentence(some_file):
+    with pytest.raises(MediaUnreadable, match="Not a picture"):
+        run("refuse", some_file)
+
+
+@pytest.mark.parametrize("job", ["crash", "blunder", "vanish", "garble"])
+def test_a_crash_fails_the_job_alone(some_file, job):
+    with pytest.raises(DecoderCrashed) as caught:
+        run(job, some_file)
+    assert len(caught.value.message) > 30
+    assert run("echo", some_file).value["read"] == 10
+
+
+def test_a_hung_decoder_is_killed_at_its_deadline(some_file):
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        run("hang", some_file, wall_s=0.5)
+    assert time.monotonic() - began < 3
+
+
+def test_cpu_time_is_limited(some_file):
+    with pytest.raises(DeadlineExceeded):
+        run("burn", some_file, cpu_s=1, wall_s=60)
+
+
+def test_memory_is_limited(some_file):
+    with pytest.raises(MediaUnreadable, match="memory"):
+        run("swallow_memory", some_file, memory_bytes=1 << 30)
+
+
+def test_an_answer_cannot_grow_without_end(some_file):
+    with pytest.raises(EngineError):
+        run("flood", some_file, answer_bytes=64 << 20)
+
+
+def test_the_child_reaches_nothing_outside(some_file, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        arguments = {
+            "port": server.getsockname()[1],
+            "new_file": str(tmp_path / "new"),
+            "server": os.getpid(),
+        }
+        answer = sandbox.run(f"{JOBS}:reach_out", some_file, arguments)
+    if "seccomp" in answer.shield:
+        assert answer.value["worked"] == []
+    elif "namespace" in answer.shield:
+        assert "network" not in answer.value["worked"]
+    else:
+        pytest.skip("this kernel allows neither a system-call filter nor a network namespace")
+    assert len(answer.value["descriptors"]) <= 5  # three standard ones, the file, the shared memory
+
+
+def test_output_goes_to_the_given_file_only(some_file, tmp_path):
+    with (tmp_path / "out").open("wb") as output:
+        sandbox.run(f"{JOBS}:write_output", some_file, {}, output=output)
+    assert (tmp_path / "out").read_bytes() == b"made in the child"
+
+
+def test_parallel_calls_do_not_disturb_each_other(some_file):
+    def one(number: int) -> str:
+        try:
+            return str(run("crash" if number % 4 == 0 else "echo", some_file).value["read"])
+        except DecoderCrashed:
+            return "crashed"
+
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(one, range(24)))
+    assert outcomes == ["crashed" if number % 4 == 0 else "10" for number in range(24)]
+
+
+def test_a_killed_zygote_is_replaced(some_file):
+    run("echo", some_file)
+    process = sandbox._zygote._process
+    assert process is not None
+    process.kill()
+    process.wait()
+    assert run("echo", some_file).value["read"] == 10
+
+
+def test_a_job_whose_zygote_dies_says_try_again(some_file):
+    run("echo", some_file)
+    process = sandbox._zygote._process
+    assert process is not None
+    threading.Timer(0.3, process.kill).start()
+    with pytest.raises(DecoderCrashed) as caught:
+        run("hang", some_file, wall_s=30)
+    assert caught.value.retryable
+
+
+def test_children_die_with_the_server(some_file, tmp_path):
+    told = tmp_path / "pid"
+    script = (
+        "import sys; from pathlib import Path; from detection.engine import sandbox\n"
+        f"sandbox.run('{JOBS}:tell_pid', Path({str(some_file)!r}), {{}}, output=open({str(told)!r}, 'wb'))"
+    )
+    server = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
+    child = int(_wait_for(lambda: told.exists() and told.read_text()))
+    assert _is_alive(child)
+    server.send_signal(signal.SIGKILL)
+    server.wait()
+    assert _wait_for(lambda: not _is_alive(child))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _wait_for(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("did not happen in time")
+
+
+def test_a_warm_sandbox_answers_fast(some_file):
+    run("echo", some_file)
+    began = time.process_time()
+    times = []
+    for _ in range(10):
+        start = time.monotonic()
+        run("echo", some_file)
+        times.append(time.monotonic() - start)
+    assert min(times) < 0.15, f"a fork and an answer took {min(times):.3f} s at best"
+    assert time.process_time() - began < 0.5
