@@ -115,7 +115,9 @@ def load_patches(manifests: Sequence[Path], folder: Path) -> Patches:
 def _cache_key(items: Sequence[Item]) -> str:
     """What the patches depend on: the files and how faces are cut, not how they are split or labelled."""
     files = [[Path(item.path).name, item.size_bytes, item.is_clip] for item in items]
-    settings = [PATCH_PX, PATCH_MARGIN, CLIP_FRAMES, CLIP_STEP]
+    settings = [PATCH_PX, PATCH_MARGIN]
+    if any(item.is_clip for item in items):
+        settings += [CLIP_FRAMES, CLIP_STEP]
     return hashlib.sha256(json.dumps([files, settings]).encode()).hexdigest()[:16]
 
 

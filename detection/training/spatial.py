@@ -206,6 +206,7 @@ class _Run:
 
     def _epoch(self, batches: Iterator[torch.Tensor], started: float) -> float:
         self.net.train()
+        freeze(self.net, int(self.config.get("frozen_stages", 0)))
         losses = []
         for _ in range(int(self.config["steps"])):
             if self._progress(time.monotonic() - started) >= 1:
@@ -275,6 +276,18 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         self.best, self.log = state["best"], state["log"]
+
+
+def freeze(net: FaceNet, stages: int) -> None:
+    """Keep the stem and the first stages of an EfficientNet as they are: they are general, and half of the cost."""
+    if stages <= 0:
+        return
+    backbone = net.backbone
+    if not hasattr(backbone, "conv_stem"):
+        raise ValueError("frozen_stages works with EfficientNets only; set it to 0")
+    for part in (backbone.conv_stem, backbone.bn1, *backbone.blocks[:stages]):
+        part.eval()
+        part.requires_grad_(False)
 
 
 def normalise(batch: torch.Tensor, config: Config) -> torch.Tensor:
