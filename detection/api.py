@@ -257,7 +257,7 @@ class JobView(ApiView):
     @extend_schema(
         operation_id="delete_job",
         summary="Delete an analysis for good",
-        description="With its verdict, its artifacts and, unless another analysis uses it, the item; their keys are destroyed.",
+        description="With its verdict, its artifacts and, unless another analysis needs it, the item.",
         responses={204: None, **shapes.problems(404)},
     )
     def delete(self, request: Request, job_id: str) -> Response:

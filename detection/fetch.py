@@ -193,10 +193,13 @@ def _refused_address() -> FetchError:
     )
 
 
+_look_up = socket.getaddrinfo
+
+
 def resolve(target: Target) -> list[Address]:
     """All addresses of the host, every one checked: one private address among public ones refuses them all."""
     try:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        found = _look_up(target.host, target.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     except (OSError, UnicodeError) as error:
         # "Try again" means that the name server did not answer; anything else, that there is no such host.
         retryable = getattr(error, "errno", None) == socket.EAI_AGAIN
@@ -210,7 +213,14 @@ def resolve(target: Target) -> list[Address]:
 
 
 def _dial(address: Address, port: int, timeout_s: float) -> socket.socket:
-    return socket.create_connection((str(address), port), timeout=timeout_s)
+    raw = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        raw.settimeout(timeout_s)
+        raw.connect((str(address), port))
+    except BaseException:
+        raw.close()
+        raise
+    return raw
 
 
 def _connect(target: Target, deadline: float) -> socket.socket:
@@ -261,7 +271,9 @@ def _request(
             sent = {"Host": target.host_header, "User-Agent": USER_AGENT, "Accept": "*/*"}
             # "identity": a compressed answer could unpack to any size.
             connection.request(method, target.path, body, {**sent, "Accept-Encoding": "identity", **(headers or {})})
-            yield connection.getresponse()
+            response = connection.getresponse()
+            _check_in_time(deadline)
+            yield response
     except TimeoutError as error:
         raise _too_slow(target) from error
     except (OSError, http.client.HTTPException) as error:
@@ -290,6 +302,12 @@ def _cut(held: list[socket.socket]) -> None:
 
 def _left(deadline: float) -> float:
     return max(deadline - time.monotonic(), 0.001)
+
+
+def _check_in_time(deadline: float) -> None:
+    """A line that was cut at the deadline looks like one that has come to its end."""
+    if time.monotonic() >= deadline:
+        raise TimeoutError
 
 
 def _too_slow(target: Target) -> FetchError:
@@ -326,10 +344,10 @@ def _receive(
         received += len(block)
         if received > max_bytes:
             raise _too_large(max_bytes)
-        if time.monotonic() > deadline:
-            raise TimeoutError
+        _check_in_time(deadline)
         sink.write(block)
         on_bytes(received, expected)
+    _check_in_time(deadline)
     if expected is not None and received < expected:
         raise FetchError(
             f"The connection broke off after {received:,} of {expected:,} bytes.", "url_unreachable", retryable=True

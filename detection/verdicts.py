@@ -21,6 +21,7 @@ from detection.models import (
     Job,
     JobStatus,
     Media,
+    MediaKind,
     ModelVersion,
 )
 
@@ -106,8 +107,7 @@ def _write(job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, A
         BranchScore(result=result, **_branch_columns(branch)) for branch in found["per_branch"]
     )
     ExplanationArtifact.objects.bulk_create(_artifact(result, item, name) for item, name in stored)
-    if job.mode == "auto" or not job.media.info:  # "audio" of a video says that the item is a recording
-        store_facts(job.media, found["media"])
+    store_facts(job.media, {**found["media"], "kind": _kind(job, found["media"]["kind"])})
     job.refresh_from_db()
     webhooks.queue_delivery(job)
     audit.record(
@@ -117,6 +117,11 @@ def _write(job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, A
         details={"label": result.label, "score": result.score, "model_version": result.model_version.name},
     )
     return True
+
+
+def _kind(job: Job, found: str) -> str:
+    """A video of which only the sound was asked for stays a video."""
+    return job.media.kind if job.mode == "audio" and job.media.kind == MediaKind.VIDEO else found
 
 
 def store_facts(media: Media, info: Mapping[str, Any]) -> None:

@@ -1,0 +1,114 @@
+"""`manage.py evaluate`: the contract of the command, and its arithmetic."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from detection import evaluation
+from detection.evaluation import Item, Row
+from tests.engine.scenes import ASTRONAUT
+
+GROUP = {
+    "n", "n_real", "n_fake", "scored", "auroc", "auroc_ci", "eer", "f1", "accuracy", "fpr", "ece", "coverage",
+    "selective_accuracy", "threshold", "seconds_median",
+}  # fmt: skip
+
+
+def item(label: str, score: float | None, verdict: str, **row: str) -> Item:
+    return Item(Row(f"{label}{score}", label, **row), "image", score, verdict, 0.6, 0.5, None if score else "broken")
+
+
+ITEMS = [
+    item("fake", 0.9, "fake", method="swap"),
+    item("fake", 0.7, "inconclusive", method="swap"),
+    item("fake", 0.2, "real", method="gan"),
+    item("fake", None, "error", method="gan"),
+    item("real", 0.1, "real"),
+    item("real", 0.3, "real"),
+    item("real", 0.65, "fake"),
+    item("real", 0.5, "inconclusive"),
+]
+
+
+def test_every_number_of_a_group() -> None:
+    numbers = evaluation.measure(ITEMS)
+    assert set(numbers) == GROUP
+    assert (numbers["n"], numbers["n_real"], numbers["n_fake"]) == (8, 4, 4)
+    assert numbers["scored"] == 7 / 8
+    assert numbers["auroc"] == pytest.approx((4 + 4 + 1) / 12, abs=1e-6)
+    assert numbers["f1"] == pytest.approx(2 * 2 / (2 * 2 + 1 + 2), abs=1e-6)  # the unreadable fake was missed
+    assert numbers["accuracy"] == 5 / 8
+    assert numbers["fpr"] == 1 / 4
+    assert numbers["coverage"] == 5 / 8
+    assert numbers["selective_accuracy"] == 3 / 5
+    assert numbers["threshold"] == 0.6
+    assert numbers["seconds_median"] == 0.5
+    assert numbers["auroc_ci"][0] <= numbers["auroc"] <= numbers["auroc_ci"][1]
+
+
+def test_an_unscored_genuine_file_is_a_false_alarm() -> None:
+    assert evaluation.measure([item("real", None, "error"), item("real", 0.1, "real")])["fpr"] == 0.5
+
+
+def test_one_class_has_no_auroc() -> None:
+    numbers = evaluation.measure([item("real", 0.1, "real")])
+    assert numbers["auroc"] is None
+    assert numbers["auroc_ci"] is None
+
+
+def test_a_method_is_measured_against_the_genuine_files_of_its_kind() -> None:
+    report = evaluation.report(ITEMS)
+    assert set(report["by_method"]) == {"swap", "gan"}
+    assert report["by_method"]["swap"]["n_real"] == 4
+    assert report["by_method"]["swap"]["auroc"] == 1.0
+    assert [i["path"] for i in report["items"]] == [i.row.path for i in ITEMS]
+    assert set(report["items"][0]) == {"path", "label", "score", "verdict", "seconds", "error"}
+
+
+def write_manifest(folder: Path, text: str) -> Path:
+    path = folder / "m.csv"
+    path.write_text(text)
+    return path
+
+
+def test_the_command_writes_metrics_in_the_order_of_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(ASTRONAUT.read_bytes())
+    (tmp_path / "broken.jpg").write_bytes(b"not a picture at all")
+    manifest = write_manifest(
+        tmp_path,
+        "path,label,kind,method\na.jpg,real,image,\nbroken.jpg,fake,image,x\ngone.jpg,fake,image,x\na.jpg,real,,\n",
+    )
+    out = tmp_path / "metrics.json"
+    arguments = ["--manifest", manifest, "--root", tmp_path, "--out", out, "--workers", 2, "--limit", 3]
+    call_command("evaluate", *map(str, arguments), stdout=StringIO(), stderr=StringIO())
+    report = json.loads(out.read_text())
+    assert [i["path"] for i in report["items"]] == ["a.jpg", "broken.jpg", "gone.jpg"]
+    assert report["items"][0]["error"] is None
+    assert 0 <= report["items"][0]["score"] <= 1
+    assert report["items"][1]["verdict"] == "error"
+    assert len(report["items"][1]["error"]) > 10
+    assert "FileNotFoundError" in report["items"][2]["error"]
+    assert report["overall"]["n"] == 3
+    assert report["overall"]["scored"] == pytest.approx(1 / 3, abs=1e-6)
+    assert set(report["by_kind"]) == {"image"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("file,label\n", "lacks the column path"), ("path,label\na.jpg,maybe\n", "line 2: the label")]
+)
+def test_a_faulty_manifest_is_named(tmp_path: Path, text: str, words: str) -> None:
+    manifest = write_manifest(tmp_path, text)
+    with pytest.raises(CommandError, match=words):
+        call_command("evaluate", "--manifest", str(manifest), "--root", str(tmp_path), "--out", str(tmp_path / "o"))
+
+
+def test_documents_are_not_available_yet(tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path, "path,label\n")
+    arguments = ["--manifest", str(manifest), "--root", str(tmp_path), "--out", str(tmp_path / "o")]
+    with pytest.raises(CommandError, match="not available yet"):
+        call_command("evaluate", *arguments, "--task", "documents")
