@@ -77,6 +77,8 @@ class Recording:
         demuxer = CONTAINERS[self.arguments["container"]][1]
         self.container = av.open(self.file, format=demuxer, metadata_errors="replace", buffer_size=1 << 18)
         self.video, self.audio = (self.container.streams[i] if i is not None else None for i in chosen)
+        if self.video is not None:
+            self.video.thread_type = "AUTO"  # frames in parallel
 
     @property
     def origin_s(self) -> float:
@@ -418,7 +420,6 @@ def decoded_frames(recording: Recording, *, is_at_start: bool = True) -> Iterato
     if is_at_start:
         recording.rewind()
     video, times = recording.video, recording.scan.times
-    video.thread_type = "AUTO"
     counted = errors = 0
     for packet in _packets(recording, video):
         try:
@@ -478,7 +479,7 @@ def _long_side(full: tuple[int, int], arguments: dict[str, Any], count: int) -> 
 def _decode_audio(recording: Recording) -> NDArray[np.float32]:
     """Return (n,) float32 mono 16 kHz whose first sample belongs to the clip's time zero."""
     recording.rewind()
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=AUDIO_HZ)
+    resampler = av.AudioResampler(format="fltp", rate=AUDIO_HZ)
     most = int((float(recording.arguments["max_duration_s"]) + 1) * AUDIO_HZ)
     parts: list[NDArray[np.float32]] = []
     total, early = 0, 0
@@ -489,7 +490,12 @@ def _decode_audio(recording: Recording) -> NDArray[np.float32]:
             parts.append(np.zeros(late if 0 < late < MAX_SHIFT_S * AUDIO_HZ else 0, np.float32))
             early = max(0, -late)
         frame.pts = None  # gaps and jumps in the time stamps are the container's; samples are simply joined
-        for piece in resampler.resample(frame):
+        try:
+            pieces = resampler.resample(frame)
+        except ValueError:  # the stream changes its rate or channels on the way
+            resampler = av.AudioResampler(format="fltp", rate=AUDIO_HZ)
+            pieces = resampler.resample(frame)
+        for piece in pieces:
             parts.append(_samples(piece))
             total += parts[-1].size
         if total > most:
@@ -502,7 +508,8 @@ def _decode_audio(recording: Recording) -> NDArray[np.float32]:
 
 
 def _samples(piece: Any) -> NDArray[np.float32]:
-    return np.asarray(piece.to_ndarray(), np.float32).reshape(-1)
+    """Mix to mono by the mean: FFmpeg's own mix makes a voice on both channels louder than on one."""
+    return np.asarray(piece.to_ndarray(), np.float32).mean(axis=0)
 
 
 def sound_frames(recording: Recording) -> Iterator[Any]:
