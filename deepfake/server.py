@@ -86,6 +86,11 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
     limit = 0
     received = 0
     content: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Twisted would read the whole body into memory to fill `args`, which nobody asks for.
+        self._parsePOSTFormSubmission = False
     pace: _Pace | None = None
 
     def gotLength(self, length: int | None) -> None:

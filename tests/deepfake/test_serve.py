@@ -1,0 +1,245 @@
+"""`manage.py serve` as a process: it starts, takes large bodies without taking memory, and stops when told."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.services
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Serving:
+    """One `serve` process on a port and a data directory of its own."""
+
+    def __init__(self, data_dir: Path, *arguments: str, **variables: str) -> None:
+        self.port = free_port()
+        self.log = data_dir / "serve.log"
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "serve", "--port", str(self.port), *arguments],
+            cwd=ROOT,
+            env=_environment(data_dir) | variables,
+            stdout=subprocess.PIPE,
+            stderr=self.log.open("w"),
+            text=True,
+        )
+
+    def first_line(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline().strip()
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
+    def get(self, path: str, **headers: str) -> http.client.HTTPResponse:
+        connection = self.connect()
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse()
+
+    def memory_mb(self) -> float:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(15)
+
+
+def _environment(data_dir: Path) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in ("DJANGO_SETTINGS_MODULE", "PORT")}
+    # The suite's own database is not the one of this process.
+    inherited.pop("DATABASE_URL", None)
+    return inherited | {"DATA_DIR": str(data_dir), "DATABASE_URL": f"sqlite:///{data_dir}/serve.sqlite3"}
+
+
+def manage(data_dir: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=_environment(data_dir),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("serve")
+    manage(folder, "migrate")
+    manage(folder, "seed_demo")
+    return folder
+
+
+@pytest.fixture
+def start(prepared: Path) -> Iterator[Callable[..., Serving]]:
+    started: list[Serving] = []
+
+    def begin(*arguments: str, **variables: str) -> Serving:
+        started.append(Serving(prepared, *arguments, **variables))
+        return started[-1]
+
+    yield begin
+    for serving in started:
+        serving.process.kill()
+        serving.process.wait()
+
+
+@pytest.fixture
+def api_key(prepared: Path) -> str:
+    return manage(prepared, "create_api_key", "--organization", "demo", "--scopes", "detect:read,detect:write").strip()
+
+
+def test_starts_answers_and_stops(start: Callable[..., Serving]) -> None:
+    serving = start()
+    assert serving.first_line() == f"Serving http://127.0.0.1:{serving.port}"
+    answer = serving.get("/v1/nothing")
+    assert (answer.status, answer.headers["Content-Type"]) == (404, "application/problem+json")
+    page = serving.get("/accounts/login/")
+    assert page.status == 200
+    style = page.read().decode().split('rel="stylesheet" href="')[1].split('"')[0]
+    assert serving.get(style).status == 200
+    began = time.monotonic()
+    assert serving.stop() == 0
+    assert time.monotonic() - began < 10
+
+
+def test_second_signal_leaves_at_once(start: Callable[..., Serving]) -> None:
+    serving = start(STOP_GRACE_S="60")
+    serving.first_line()
+    body = socket.create_connection(("127.0.0.1", serving.port))
+    serving.process.send_signal(signal.SIGTERM)
+    serving.process.send_signal(signal.SIGTERM)
+    assert serving.process.wait(5) in (0, 1)
+    body.close()
+
+
+def test_taken_port_is_said(start: Callable[..., Serving]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        serving = start("--port", str(port))
+        assert serving.process.wait(30) == 1
+    assert f"Cannot listen on 127.0.0.1:{port}" in serving.log.read_text()
+
+
+def test_database_that_was_not_migrated(tmp_path: Path) -> None:
+    serving = Serving(tmp_path)
+    assert serving.process.wait(30) == 1
+    assert "migrate" in serving.log.read_text()
+
+
+def test_worker_role_works_without_a_socket(start: Callable[..., Serving]) -> None:
+    serving = start("--role", "worker")
+    assert serving.first_line().startswith("Working with ")
+    with pytest.raises(ConnectionRefusedError):
+        serving.get("/")
+    assert serving.stop() == 0
+
+
+def multipart(content_length: int) -> tuple[bytes, bytes, dict[str, str]]:
+    head = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\n'
+        b"Content-Type: application/octet-stream\r\n\r\n"
+    )
+    tail = b"\r\n--b--\r\n"
+    headers = {
+        "Content-Type": "multipart/form-data; boundary=b",
+        "Content-Length": str(len(head) + content_length + len(tail)),
+    }
+    return head, tail, headers
+
+
+def send_upload(serving: Serving, size: int, api_key: str) -> http.client.HTTPResponse:
+    head, tail, headers = multipart(size)
+    connection = serving.connect()
+    connection.putrequest("POST", "/v1/media")
+    for name, value in (headers | {"Authorization": f"Bearer {api_key}"}).items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    connection.send(head)
+    block = bytes(1_000_000)
+    for _ in range(size // len(block)):
+        connection.send(block)
+    connection.send(tail)
+    return connection.getresponse()
+
+
+def test_large_upload_does_not_live_in_memory(start: Callable[..., Serving], api_key: str) -> None:
+    serving = start("--role", "web")
+    serving.first_line()
+    send_upload(serving, 1_000_000, api_key).read()
+    before = serving.memory_mb()
+    answer = send_upload(serving, 200_000_000, api_key)
+    body: dict[str, Any] = json.loads(answer.read())
+    assert 400 <= answer.status < 500, body  # zeros are no media
+    assert serving.memory_mb() - before < 60
+
+
+def test_too_large_is_refused_before_it_is_sent(start: Callable[..., Serving], api_key: str) -> None:
+    serving = start("--role", "web", MAX_UPLOAD_BYTES="5000000")
+    serving.first_line()
+    _, _, headers = multipart(50_000_000_000)
+    connection = serving.connect()
+    connection.putrequest("POST", "/v1/media")
+    for name, value in (headers | {"Authorization": f"Bearer {api_key}"}).items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    body = json.loads(answer.read())
+    assert (answer.status, body["code"]) == (413, "too_large")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_client_that_sends_on_still_gets_the_refusal(start: Callable[..., Serving], api_key: str) -> None:
+    serving = start("--role", "web", MAX_UPLOAD_BYTES="5000000")
+    serving.first_line()
+    answer = send_upload(serving, 60_000_000, api_key)
+    assert answer.status == 413
+
+
+def test_endless_body_of_unknown_length_is_cut(start: Callable[..., Serving], api_key: str) -> None:
+    serving = start("--role", "web")
+    serving.first_line()
+    connection = serving.connect()
+    connection.putrequest("POST", "/v1/detect")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Transfer-Encoding", "chunked")
+    connection.endheaders()
+    block = b"f4240\r\n" + b" " * 1_000_000 + b"\r\n"
+    for _ in range(14):
+        connection.send(block)
+    assert connection.getresponse().status == 413
+
+
+def test_page_that_asks_for_html_gets_a_page(start: Callable[..., Serving]) -> None:
+    serving = start("--role", "web", MAX_UPLOAD_BYTES="5000000")
+    serving.first_line()
+    connection = serving.connect()
+    connection.putrequest("POST", "/analyses/")
+    for name, value in (multipart(9_000_000)[2] | {"Accept": "text/html"}).items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 413
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert "6 MB" in answer.read().decode()
