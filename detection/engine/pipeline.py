@@ -120,7 +120,7 @@ def branch_names(mode: str = "auto", wanted: Collection[str] | None = None) -> l
     """Return the branches that a mode runs, in order. Raises EngineError for a name or mode that does not exist."""
     if mode not in MODES:
         raise EngineError(f"Unknown mode {mode!r}; choose one of {', '.join(MODES)}.", code="unknown_mode")
-    channels = {**{name: spec.channel for name, spec in registry.BRANCHES.items()}, **UNTRAINED}
+    channels = channels_of_branches()
     unknown = set(wanted or ()) - set(channels)
     if unknown:
         known = ", ".join(channels)
@@ -129,6 +129,11 @@ def branch_names(mode: str = "auto", wanted: Collection[str] | None = None) -> l
         )
     left_out = {"image": "voice", "audio": "picture"}.get(mode)
     return [n for n, channel in channels.items() if channel != left_out and (wanted is None or n in wanted)]
+
+
+def channels_of_branches() -> dict[str, Channel]:
+    """Return every branch that there is, in the order of running."""
+    return {**{name: spec.channel for name, spec in registry.BRANCHES.items()}, **UNTRAINED}
 
 
 def build_scene(decoded: Decoded, path: Path, run: Run) -> Scene:
@@ -278,8 +283,7 @@ class Run:
 
 
 def _failed(name: str, reason: str) -> Evidence:
-    spec = registry.BRANCHES.get(name)
-    channel = spec.channel if spec else UNTRAINED[name]
+    channel = channels_of_branches()[name]
     return Evidence(name, channel, "failed", f"The {name} check broke off and was left out.", reason=reason)
 
 

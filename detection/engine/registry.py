@@ -34,4 +34,4 @@ BRANCHES: dict[str, BranchSpec] = {}
 
 # What the fusion and the face measurements were fitted to: (path below ml_weights/, sha256 hex).
 FUSION: tuple[str, str] = ("fusion/fusion.json", "390e2637276574fdc89883cc1ee29505520a37ef174a9fdc5e3712e62be8a60c")
-PHYSIOLOGY: tuple[str, str] = ("physiology/physiology.json", "d1e31d024294ad363479b2a693ee217f06569566c6dbf861299349215c36ee63")
+PHYSIOLOGY: tuple[str, str] = ("physiology/physiology.json", "6e0cfe1e9e2d865605280a00f858c17b77af35a2d72a87e1e51359942fb67e0a")

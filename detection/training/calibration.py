@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -41,12 +42,27 @@ class Judged:
     quality: dict[str, float]
 
 
-def run(manifest: Path, root: Path, wanted: Sequence[str], rows_file: Path, workers: int = 2) -> Iterator[Judged]:
-    """Yield what the branches say of every row of the wanted splits; rows already in `rows_file` are not run again."""
-    known = {j.path: j for j in load(rows_file)}
+def select(manifest: Path, wanted: Sequence[str], per_source: int | None = None) -> list[dict[str, str]]:
+    """Return the labelled rows of the wanted splits; of each source and label at most `per_source`, spread by hash."""
     with manifest.open(newline="") as file:
         lines = [line for line in csv.DictReader(file) if line["label"] in ("real", "fake")]
     lines = [line for line in lines if splits.split_of(line) in wanted]
+    if per_source is None:
+        return lines
+    drawn = sorted(lines, key=lambda line: hashlib.sha256(line["path"].encode()).digest())
+    taken: Counter[tuple[str, str, str]] = Counter()
+    chosen = []
+    for line in drawn:
+        key = (line.get("source_repo", ""), line["label"], splits.split_of(line))
+        taken[key] += 1
+        if taken[key] <= per_source:
+            chosen.append(line)
+    return chosen
+
+
+def run(lines: Sequence[dict[str, str]], root: Path, rows_file: Path, workers: int = 2) -> Iterator[Judged]:
+    """Yield what the branches say of every row; rows already in `rows_file` are not run again."""
+    known = {j.path: j for j in load(rows_file)}
 
     def one(line: dict[str, str]) -> Judged | None:
         key = str(root / line["path"])
@@ -102,7 +118,7 @@ def rows_of(judged: Sequence[Judged]) -> dict[str, list[stacking.Row]]:
             continue
         face = fusion.FACE_BRANCHES.intersection(j.logits)
         domain = "voice" if channel == "voice" else f"{j.kind}_{'face' if face else 'scene'}"
-        domains[domain].append(stacking.Row(j.path, j.label, j.source, domain, channel, logits))
+        domains[domain].append(stacking.Row(j.path, j.label, j.source, j.group, domain, channel, logits))
     return dict(domains)
 
 
@@ -117,7 +133,7 @@ def fit(judged: Sequence[Judged], *, max_fpr: float, max_fnr: float) -> dict[str
     domains = {}
     for domain, rows in sorted(rows_of(judged).items()):
         labels = {r.label for r in rows}
-        if len(labels) < 2 or len(rows) < MIN_ROWS or len({r.group for r in rows}) < MIN_SOURCES:
+        if len(labels) < 2 or len(rows) < MIN_ROWS or len({r.unit for r in rows}) < MIN_SOURCES:
             continue
         branches = sorted({b for r in rows for b in r.logits})
         domains[domain] = stacking.fit_domain(rows, branches)
@@ -150,7 +166,7 @@ def test_figures(content: dict[str, Any], judged: Sequence[Judged]) -> dict[str,
         if stacker is None:
             continue
         scores = np.array([fusion.sigmoid(stacker.logit(r.logits)) for r in rows])
-        figures[domain] = _figures(np.array([r.label for r in rows]), scores, [r.group for r in rows], stack)
+        figures[domain] = _figures(np.array([r.label for r in rows]), scores, [r.unit for r in rows], stack)
     for kind in KINDS:
         chosen = [j for j in judged if j.kind == kind]
         y, scores, groups = scores_of(stack, chosen)
@@ -189,5 +205,5 @@ def scores_of(stack: fusion.Stack, judged: Sequence[Judged]) -> tuple[Any, Any, 
         if score is not None:
             labels.append(j.label)
             scores.append(score)
-            groups.append(j.source)
+            groups.append(j.group)
     return np.array(labels), np.array(scores), groups

@@ -107,7 +107,7 @@ def fit(rows: Sequence[dict[str, Any]], ridge: float) -> dict[str, Any]:
     mean = np.nanmean(raw, axis=0)
     sd = np.maximum(np.nanstd(raw, axis=0), 1e-6)
     x = np.nan_to_num(np.clip((raw - mean) / sd, -4, 4), nan=0.0)
-    sample = balance(y, [r["source"] for r in rows])
+    sample = balance(y, np.array([r["source"] for r in rows]))
     intercept, weights = _logistic(x, y, sample, ridge)
     features = {n: [float(w), float(m), float(s)] for n, w, m, s in zip(NAMES, weights, mean, sd, strict=True)}
     return {"intercept": intercept, "features": features}
@@ -165,7 +165,7 @@ def best_single(fitted: Sequence[dict[str, Any]], held_out: Sequence[dict[str, A
 def counts(figures: dict[str, Any]) -> bool:
     """Whether the regression has shown enough on sources left out to enter the fusion."""
     bounds = [figures[part]["auroc_ci"][0] for part in ("cross_validated", "test")]
-    return min(bounds) > max(0.5, figures["best_single_measurement_on_test"]["auroc"])
+    return bool(min(bounds) > max(0.5, figures["best_single_measurement_on_test"]["auroc"]))
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> tuple[Floats, NDArray[np.int64]]:

@@ -19,9 +19,11 @@ from detection.engine.types import Channel
 from detection.training import metrics
 
 Floats = NDArray[np.float64]
+Names = NDArray[np.str_]
 RIDGE = 0.02
 MEMBERS = 40
 FOLDS = 5
+MANY_SOURCES = 6
 OOD_QUANTILE = 0.995
 OOD_MARGIN = 1.5
 
@@ -32,24 +34,26 @@ class Row:
 
     path: str
     label: int  # 1 = fake
-    group: str  # source; rows of one source are not independent
+    source: str  # repository or corpus, weighed as one
+    unit: str  # subject or scene within it; rows of one unit are not independent
     domain: str  # image_face, image_scene, video_face, video_scene, voice
     channel: Channel
     logits: Mapping[str, float]
 
 
 def fit_domain(rows: Sequence[Row], branches: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
-    """Return the fusion.json entry of one domain, with metrics of leave-sources-out predictions.
+    """Return the fusion.json entry of one domain, with metrics of predictions for left-out sources.
 
     Weights are non-negative: more suspicion from a branch may never lower the verdict. Needs both classes.
     """
-    x, y, groups, centres = _design(rows, branches)
-    sample = balance(y, groups)
+    x, y, centres = _design(rows, branches)
+    sources, units = np.array([r.source for r in rows]), np.array([r.unit for r in rows])
+    sample = balance(y, sources)
     intercept, weights = fit_logistic(x, y, sample)
-    out_of_fold = _cross_predict(x, y, groups, seed)
+    out_of_fold = _cross_predict(x, y, sources, units, seed)
     slope, offset = _platt(out_of_fold, y, sample)
     rng = np.random.default_rng(seed)
-    members = [_refit(x, y, groups, rng) for _ in range(MEMBERS)]
+    members = [_refit(x, y, sources, units, rng) for _ in range(MEMBERS)]
     return {
         "channel": rows[0].channel,
         "weights": dict(zip(branches, (weights * slope).tolist(), strict=True)),
@@ -57,9 +61,15 @@ def fit_domain(rows: Sequence[Row], branches: Sequence[str], *, seed: int = 0) -
         "intercept": intercept * slope + offset,
         "members": [[(b * slope) + offset, *(w * slope).tolist()] for b, w in members],
         "ood": _open_set(rows, branches),
-        "metrics": measure(y, _sigmoid(out_of_fold * slope + offset), groups)
-        | {"branches_alone": {b: metrics.auroc(y, x[:, i]) for i, b in enumerate(branches)}},
+        "metrics": measure(y, _sigmoid(out_of_fold * slope + offset), units)
+        | {"sources": len(set(sources)), "branches_alone": _alone(rows, branches)},
     }
+
+
+def _alone(rows: Sequence[Row], branches: Sequence[str]) -> dict[str, float]:
+    """Return each branch's AUROC by itself, over the rows where it spoke."""
+    found = {b: [(r.label, r.logits[b]) for r in rows if b in r.logits] for b in branches}
+    return {b: metrics.auroc(*zip(*pairs, strict=True)) for b, pairs in found.items()}
 
 
 def fit_logistic(x: Floats, y: NDArray[np.int64], sample: Floats) -> tuple[float, Floats]:
@@ -81,13 +91,12 @@ def fit_logistic(x: Floats, y: NDArray[np.int64], sample: Floats) -> tuple[float
     return float(theta[0]), np.asarray(theta[1:], float)
 
 
-def measure(y: NDArray[np.int64], scores: Floats, groups: Sequence[str]) -> dict[str, Any]:
+def measure(y: NDArray[np.int64], scores: Floats, groups: Sequence[str] | Names) -> dict[str, Any]:
     """Return AUROC with a 95 % interval over sources, EER and ECE."""
     low, high = metrics.bootstrap_ci(y, scores, groups=list(groups), rounds=500)
     return {
         "n": len(y),
         "n_fake": int(y.sum()),
-        "sources": len(set(groups)),
         "auroc": metrics.auroc(y, scores),
         "auroc_ci": [low, high],
         "eer": metrics.eer(y, scores),
@@ -106,21 +115,21 @@ def choose_thresholds(y: NDArray[np.int64], scores: Floats, *, max_fpr: float, m
     return {"fake": round(min(max(fake_at, 0.5), 0.95), 3), "real": round(max(min(real_below, 0.5), 0.05), 3)}
 
 
-def _design(rows: Sequence[Row], branches: Sequence[str]) -> tuple[Floats, NDArray[np.int64], list[str], Floats]:
-    """Return centred (n, b) log-odds with missing ones at zero, labels, groups and the class-balanced centres."""
+def _design(rows: Sequence[Row], branches: Sequence[str]) -> tuple[Floats, NDArray[np.int64], Floats]:
+    """Return centred (n, b) log-odds with missing ones at zero, labels and the class-balanced centres."""
     y = np.array([r.label for r in rows])
     if y.min() == y.max():
         raise ValueError("stacking needs real and fake rows")
     raw = np.array([[r.logits.get(b, np.nan) for b in branches] for r in rows], float)
     raw = np.clip(raw, -MAX_ABS_LOGIT, MAX_ABS_LOGIT)
     centres = np.array([np.mean([np.nanmean(raw[y == c, i]) for c in (0, 1)]) for i in range(len(branches))])
-    return np.nan_to_num(raw - centres, nan=0.0), y, [r.group for r in rows], centres
+    return np.nan_to_num(raw - centres, nan=0.0), y, centres
 
 
-def balance(y: NDArray[np.int64], groups: Sequence[str]) -> Floats:
+def balance(y: NDArray[np.int64], groups: Names) -> Floats:
     """Return sample weights: both classes half, and within a class a source of n items counts sqrt(n)."""
     weights = np.zeros(len(y))
-    g = np.array(groups)
+    g = np.asarray(groups)
     for label in (0, 1):
         for group in set(g[y == label]):
             inside = (y == label) & (g == group)
@@ -129,20 +138,16 @@ def balance(y: NDArray[np.int64], groups: Sequence[str]) -> Floats:
     return weights
 
 
-def _cross_predict(x: Floats, y: NDArray[np.int64], groups: Sequence[str], seed: int) -> Floats:
-    """Return (n,) log-odds of each row by a fit that never saw its source."""
-    g = np.array(groups)
-    names = np.random.default_rng(seed).permutation(sorted(set(groups)))
+def _cross_predict(x: Floats, y: NDArray[np.int64], sources: Names, units: Names, seed: int) -> Floats:
+    """Return (n,) log-odds of each row by a fit that never saw its source (its subject, where sources are few)."""
+    keys = sources if len(set(sources)) >= MANY_SOURCES else units
+    names = np.random.default_rng(seed).permutation(sorted(set(keys)))
     out = np.zeros(len(y))
-    for fold in range(min(FOLDS, len(names))):
-        held = np.isin(g, names[fold::FOLDS])
-        if len(set(y[~held])) < 2:
-            held = np.zeros(len(y), bool)  # the rest lacks a class: this fold keeps the full fit
-            target = np.isin(g, names[fold::FOLDS])
-        else:
-            target = held
-        intercept, weights = fit_logistic(x[~held], y[~held], balance(y[~held], list(g[~held])))
-        out[target] = intercept + x[target] @ weights
+    for fold in range(FOLDS):
+        held = np.isin(keys, names[fold::FOLDS])
+        rest = ~held if len(set(y[~held])) == 2 else np.ones(len(y), bool)
+        intercept, weights = fit_logistic(x[rest], y[rest], balance(y[rest], sources[rest]))
+        out[held] = intercept + x[held] @ weights
     return out
 
 
@@ -152,14 +157,15 @@ def _platt(logits: Floats, y: NDArray[np.int64], sample: Floats) -> tuple[float,
     return float(np.clip(slope[0], 0.3, 1.5)), float(np.clip(offset, -2, 2))
 
 
-def _refit(x: Floats, y: NDArray[np.int64], groups: Sequence[str], rng: np.random.Generator) -> tuple[float, Floats]:
-    g = np.array(groups)
-    names = sorted(set(groups))
+def _refit(
+    x: Floats, y: NDArray[np.int64], sources: Names, units: Names, rng: np.random.Generator
+) -> tuple[float, Floats]:
+    names = sorted(set(units))
+    rows_of = {name: np.flatnonzero(units == name) for name in names}
     while True:
-        drawn = rng.choice(names, len(names))
-        index = np.concatenate([np.flatnonzero(g == name) for name in drawn])
+        index = np.concatenate([rows_of[name] for name in rng.choice(names, len(names))])
         if len(set(y[index])) == 2:
-            return fit_logistic(x[index], y[index], balance(y[index], list(g[index])))
+            return fit_logistic(x[index], y[index], balance(y[index], sources[index]))
 
 
 def _open_set(rows: Sequence[Row], branches: Sequence[str]) -> dict[str, Any] | None:

@@ -31,6 +31,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--rows", type=Path, help="where branch scores are kept (default: DATA_DIR/calibration.jsonl)"
         )
+        parser.add_argument("--per-source", type=int, help="at most so many rows of each source and label")
         parser.add_argument("--workers", type=int, default=2)
         parser.add_argument("--max-fpr", type=float, default=0.05, help="genuine items that may be called fake")
         parser.add_argument("--max-fnr", type=float, default=0.10, help="fakes that may be called real")
@@ -44,8 +45,8 @@ class Command(BaseCommand):
         try:
             pipeline.warm_up()
             for manifest, root in zip(options["manifest"], options["root"], strict=True):
-                found = calibration.run(manifest, root, ("calibration", "test"), rows_file, options["workers"])
-                for row in found:
+                lines = calibration.select(manifest, ("calibration", "test"), options["per_source"])
+                for row in calibration.run(lines, root, rows_file, options["workers"]):
                     judged.append(row)
                     if len(judged) % 50 == 0:
                         self.stderr.write(f"{len(judged)} files")

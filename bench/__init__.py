@@ -1,0 +1,1 @@
+"""Measures the product on the machine at hand; run by `manage.py bench`."""

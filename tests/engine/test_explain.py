@@ -1,0 +1,125 @@
+"""Explain: the evidence becomes files that show what they claim to show."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from detection.engine import explain
+from detection.engine.fusion import fuse
+from detection.engine.types import CurvePoint, Heatmap
+from tests.engine import scenes
+from tests.engine.test_fusion import STACK, said
+
+BOX = (180.0, 60.0, 110.0, 140.0)
+
+
+def cam() -> np.ndarray:
+    hot = np.zeros((5, 5), np.float32)
+    hot[1, 3] = 2.0
+    return hot
+
+
+def test_overlay_is_bright_and_opaque_only_where_the_map_is_high() -> None:
+    picture = explain.overlay(cam(), aspect=1.0)
+    size = explain.OVERLAY_PX
+    assert picture.shape == (size, size, 4)
+    y, x = np.unravel_index(np.argmax(picture[..., 3]), picture.shape[:2])
+    assert (x / size, y / size) == pytest.approx((0.7, 0.3), abs=0.08)
+    assert picture[-1, 0, 3] == 0
+    assert picture[..., 3].max() <= explain.MAX_OPACITY * 255
+
+
+@pytest.mark.parametrize("aspect", [0.5, 1.0, 2.0])
+def test_overlay_has_the_shape_of_its_box(aspect: float) -> None:
+    height, width = explain.overlay(cam(), aspect).shape[:2]
+    assert width / height == pytest.approx(aspect, rel=0.02)
+
+
+def test_a_pictures_artifacts_lie_where_they_say(tmp_path: Path) -> None:
+    scene = scenes.still(box=BOX)
+    heatmap = Heatmap(0, 0.0, cam(), BOX, 0.9, track=0)
+    evidence = [said("spatial", 0.9, heatmaps=(heatmap,), curve=(CurvePoint(0.0, 0.0, 0.9, 0, 0),))]
+    verdict = fuse("image", evidence, stack=STACK)
+    artifacts = explain.write(scene, verdict, tmp_path, stack=STACK)
+    assert {a.kind for a in artifacts} == {"saliency_map", "face", "frequency_heatmap"}
+    for artifact in artifacts:
+        assert (tmp_path / artifact.path).stat().st_size > 100
+        assert artifact.caption
+    overlay = next(a for a in artifacts if a.kind == "saliency_map")
+    assert overlay.box == BOX
+    assert cv2.imread(str(tmp_path / overlay.path), cv2.IMREAD_UNCHANGED).shape[2] == 4
+
+
+def test_maps_of_branches_without_weight_are_left_out() -> None:
+    heatmap = Heatmap(0, 0.0, cam(), None, 0.9)
+    evidence = [said("frequency", 0.9, heatmaps=(heatmap,)), said("spatial", 0.8)]
+    assert explain.strongest_maps(fuse("image", evidence, stack=STACK)) == []
+
+
+def test_without_heatmaps_no_pictures_of_nets_are_written(tmp_path: Path) -> None:
+    scene = scenes.still(box=BOX)
+    verdict = fuse("image", [said("spatial", 0.9, heatmaps=(Heatmap(0, 0.0, cam(), BOX, 0.9),))], stack=STACK)
+    artifacts = explain.write(scene, verdict, tmp_path, stack=STACK, heatmaps=False)
+    assert {a.kind for a in artifacts} == {"face"}
+
+
+def test_the_curve_holds_every_branch_and_channel(tmp_path: Path) -> None:
+    scene = scenes.clip(32)
+    curve = tuple(
+        CurvePoint(w.span.start_s, w.span.end_s, p, 0) for w, p in zip(scene.windows, (0.1, 0.9), strict=True)
+    )
+    verdict = fuse("video", [said("spatial", 0.6, curve=curve)], stack=STACK)
+    artifacts = explain.write(scene, verdict, tmp_path, stack=STACK)
+    path = next(a.path for a in artifacts if a.kind == "temporal_attention")
+    content = json.loads((tmp_path / path).read_text())
+    assert [p["score"] for p in content["branches"]["spatial"]] == [0.1, 0.9]
+    points = content["channels"][0]["points"]
+    assert points[0][1] < 0.4 < points[-1][1]
+    assert content["channels"][0]["track"] == 0
+
+
+def test_waveform_follows_loudness() -> None:
+    scene = scenes.recording(2.0)
+    shape = explain.waveform(scene, [said("audio", 0.8, "voice", curve=(CurvePoint(0.0, 2.0, 0.8),))])
+    assert shape is not None
+    peaks = shape["peaks"]
+    assert len(peaks) <= explain.WAVEFORM_BINS
+    assert len(peaks) * shape["bin_s"] == pytest.approx(2.0, abs=0.01)
+    assert max(peaks[:100]) < max(peaks[-100:]) <= 1
+    assert shape["scores"] == [{"start_s": 0.0, "end_s": 2.0, "score": 0.8}]
+
+
+def test_silent_media_have_no_waveform() -> None:
+    assert explain.waveform(scenes.still(), []) is None
+
+
+def test_a_grid_shows_as_a_dot_in_the_spectrum() -> None:
+    x = np.mgrid[:256, :256][1]
+    crop = np.repeat((128 + 20 * np.sin(2 * np.pi * x / 8))[..., None], 3, axis=2).astype(np.uint8)
+    left = cv2.cvtColor(explain.frequency_picture(crop), cv2.COLOR_BGR2GRAY)[:, :256]
+    assert left[128, 128 + 32] > 200
+    assert left[128 + 60, 128] < 120
+
+
+def test_the_most_suspicious_face_is_shown() -> None:
+    scene = scenes.clip(32)
+    curve = (CurvePoint(0.0, 1.2, 0.2, 0), CurvePoint(1.3, 2.5, 0.9, 0))
+    face, score = explain.most_suspicious_face(scene.tracks[0].faces, [said("spatial", 0.5, curve=curve)])
+    assert score == 0.9
+    assert face.time_s > 1.2
+
+
+def test_explaining_a_picture_is_quick(tmp_path: Path) -> None:
+    scene = scenes.still(box=BOX)
+    maps = tuple(Heatmap(0, 0.0, cam(), BOX, 0.9, track=t) for t in range(4))
+    verdict = fuse("image", [said("spatial", 0.9, heatmaps=maps)], stack=STACK)
+    explain.write(scene, verdict, tmp_path, stack=STACK)
+    started = time.process_time()
+    explain.write(scene, verdict, tmp_path, stack=STACK)
+    assert time.process_time() - started < 0.6  # CPU seconds over all threads; 0.15 s of a quiet machine's time
