@@ -43,7 +43,16 @@ class MemberAdmin(UserAdmin):  # type: ignore[type-arg]
 class ApiKeyAdmin(ReadOnlyAdmin):
     """A key's text exists only when it is made, so keys are made by command and never here."""
 
-    list_display = ["name", "prefix", "organization", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at"]
+    list_display = [
+        "name",
+        "prefix",
+        "organization",
+        "scopes",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+    ]
     list_filter = ["organization"]
     list_select_related = ["organization"]
     search_fields = ["name", "prefix"]

@@ -91,6 +91,7 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         # Twisted would read the whole body into memory to fill `args`, which nobody asks for.
         self._parsePOSTFormSubmission = False
+
     pace: _Pace | None = None
 
     def gotLength(self, length: int | None) -> None:

@@ -92,7 +92,15 @@ def test_no_key(client: Client) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["Bearer", "Bearer ", "Bearer nonsense", "Bearer dfk_00000000_" + "x" * 43, "Bearer dfk_é_x", "Basic YTpi", "{key}x"],
+    [
+        "Bearer",
+        "Bearer ",
+        "Bearer nonsense",
+        "Bearer dfk_00000000_" + "x" * 43,
+        "Bearer dfk_é_x",
+        "Basic YTpi",
+        "{key}x",
+    ],
 )
 def test_wrong_key(client: Client, api_key_and_text: tuple[ApiKey, str], header: str) -> None:
     header = header.replace("{key}", f"Bearer {api_key_and_text[1]}")

@@ -135,7 +135,9 @@ def test_what_was_typed_as_a_name_is_not_kept(client: Client, alice: User) -> No
 
 
 def test_client_address_behind_a_proxy(settings: Any) -> None:
-    request = RequestFactory().get("/", headers={"X-Forwarded-For": "203.0.113.9, 198.51.100.2"}, REMOTE_ADDR="10.0.0.1")
+    request = RequestFactory().get(
+        "/", headers={"X-Forwarded-For": "203.0.113.9, 198.51.100.2"}, REMOTE_ADDR="10.0.0.1"
+    )
     assert audit.client_ip(request) == "10.0.0.1"
     settings.TRUSTED_PROXY_COUNT = 1
     assert audit.client_ip(request) == "198.51.100.2"

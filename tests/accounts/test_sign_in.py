@@ -28,7 +28,9 @@ def test_guessing_is_throttled(client: Client, alice: User) -> None:
 
 
 def test_nobody_registers(client: Client) -> None:
-    client.post("/accounts/signup/", {"username": "eve", "email": "e@example.org", "password1": PASSWORD, "password2": PASSWORD})
+    client.post(
+        "/accounts/signup/", {"username": "eve", "email": "e@example.org", "password1": PASSWORD, "password2": PASSWORD}
+    )
     assert not User.objects.filter(username="eve").exists()
 
 

@@ -168,7 +168,9 @@ def test_announced_size_is_refused_before_reading(client: Client, settings: Any)
     answer = client.generic("POST", "/v1/validate", b"x", "multipart/form-data; boundary=x", **length)
     assert answer.status_code == 413
     assert "2 MB" in answer.json()["detail"]
-    assert client.generic("POST", "/v1/validate", b"{}", "application/json", CONTENT_LENGTH="99000000").status_code == 413
+    assert (
+        client.generic("POST", "/v1/validate", b"{}", "application/json", CONTENT_LENGTH="99000000").status_code == 413
+    )
 
 
 def test_security_headers(client: Client) -> None:

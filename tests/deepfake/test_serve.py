@@ -243,3 +243,41 @@ def test_page_that_asks_for_html_gets_a_page(start: Callable[..., Serving]) -> N
     assert answer.status == 413
     assert answer.headers["Content-Type"].startswith("text/html")
     assert "6 MB" in answer.read().decode()
+
+
+STREAMER = """
+import os, sys
+os.environ["DJANGO_SETTINGS_MODULE"] = "deepfake.settings"
+import django
+django.setup()
+from deepfake.server import HouseServer
+
+async def application(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(300):
+        await send({"type": "http.response.body", "body": bytes(1_000_000), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+HouseServer(application, host="127.0.0.1", port=int(sys.argv[1]), ready=lambda: print("ready", flush=True)).run()
+"""
+
+
+def test_response_waits_for_a_slow_reader(tmp_path: Path) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-c", STREAMER, str(port)], cwd=ROOT, env=_environment(tmp_path), stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout
+        process.stdout.readline()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        answer.read(1000)
+        time.sleep(2)  # long enough to queue all of it, were there nothing to hold it back
+        memory = Path(f"/proc/{process.pid}/status").read_text().split("VmHWM:")[1].split()[0]
+        assert int(memory) / 1024 < 200
+        assert len(answer.read()) == 300_000_000 - 1000
+    finally:
+        process.kill()
+        process.wait()
