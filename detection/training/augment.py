@@ -31,18 +31,18 @@ class Wear:
 def draw_wear(rng: np.random.Generator) -> Wear:
     """Draw a chain; about one in five pictures stays nearly untouched."""
     filters = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
-    qualities = tuple(int(q) for q in rng.integers(35, 98, size=int(rng.choice([0, 1, 2], p=[0.25, 0.55, 0.2]))))
+    qualities = tuple(int(q) for q in rng.integers(45, 99, size=int(rng.choice([0, 1, 2], p=[0.3, 0.6, 0.1]))))
     colour = rng.random() < 0.5
     return Wear(
         flip=bool(rng.random() < 0.5),
-        grey=bool(rng.random() < 0.12),
+        grey=bool(rng.random() < 0.08),
         gain=tuple(1 + rng.uniform(-0.1, 0.1, 3) * colour),  # type: ignore[arg-type]
         brightness=float(rng.uniform(-25, 25) * colour),
         contrast=float(1 + rng.uniform(-0.2, 0.2) * colour),
-        shrink=float(rng.uniform(1.1, 2.2) if rng.random() < 0.35 else 1.0),
+        shrink=float(rng.uniform(1.1, 2.0) if rng.random() < 0.25 else 1.0),
         shrink_filter=int(rng.choice(filters)),
-        blur=float(rng.uniform(0.3, 1.2) if rng.random() < 0.2 else 0.0),
-        noise=float(rng.uniform(1, 7) if rng.random() < 0.2 else 0.0),
+        blur=float(rng.uniform(0.3, 1.0) if rng.random() < 0.12 else 0.0),
+        noise=float(rng.uniform(1, 6) if rng.random() < 0.12 else 0.0),
         seed=int(rng.integers(2**31)),
         qualities=qualities,
     )

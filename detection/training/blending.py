@@ -46,12 +46,12 @@ class Change:
 
 def draw_change(rng: np.random.Generator) -> Change:
     """Draw what a blend does; the ranges follow the paper, with stronger loss of detail for mouths."""
-    region = str(rng.choice(["face", "inner", "lower", "mouth"], p=[0.4, 0.25, 0.2, 0.15]))
+    region = str(rng.choice(["face", "inner", "lower", "mouth"], p=[0.5, 0.25, 0.15, 0.1]))
     softness = float(rng.choice([1.0, rng.uniform(1.3, 3.0), -rng.uniform(0.3, 1.2)], p=[0.3, 0.5, 0.2]))
     has_colour = rng.random() < 0.7
     return Change(
         region=region,
-        alpha=float(rng.choice([0.25, 0.5, 0.75, 1.0], p=[0.12, 0.15, 0.2, 0.53])),
+        alpha=float(rng.choice([0.25, 0.5, 0.75, 1.0], p=[0.05, 0.1, 0.2, 0.65])),
         mask_blur=float(rng.uniform(0.01, 0.12)),
         scale=float(rng.uniform(0.95, 1.05)),
         shift=(float(rng.uniform(-0.03, 0.03)), float(rng.uniform(-0.015, 0.015))),
