@@ -79,6 +79,7 @@ class Run:
             output_dir=outputs,
             on_step=self.on_step,
             deadline_s=float(settings.JOB_DEADLINE_S),
+            limits=engine_media.Limits(max_duration_s=float(settings.MAX_DURATION_S)),
         )
         self._make_viewable(original, analysis.info)
         self._tell("storing", ENGINE_TO)

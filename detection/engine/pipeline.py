@@ -82,28 +82,29 @@ def analyze(
     aggregation: str = "mean",
     branches: Collection[str] | None = None,
     heatmaps: bool = True,
+    limits: media.Limits | None = None,
 ) -> Analysis:
     """Return the verdict on one file, with its evidence; artifacts are written when `output_dir` is given.
 
     mode: look at everything ("auto", "video"), or only at the picture ("image") or the sound ("audio").
     stability: "cheap", "full" or "off". aggregation: how scores along a clip become one: mean, max, median, topk.
     branches: names to run; all when None. heatmaps: write overlays and frequency pictures too.
-    Raises EngineError (MediaUnreadable, WeightsInvalid, DeadlineExceeded, ...).
+    limits: sizes and lengths that are accepted. Raises EngineError (MediaUnreadable, WeightsInvalid, DeadlineExceeded, ...).
     """
     stack = fusion.load()
     names = branch_names(mode, branches)
     run = Run(on_step, deadline_s, total=6 + len(names))
     with run.step("decoding"):
-        decoded = _for_mode(media.decode(path, limits=_limits(run)), mode)
-    limits = thresholds or stack.thresholds[decoded.info.kind]
+        decoded = _for_mode(media.decode(path, limits=_limits(run, limits)), mode)
+    thresholds = thresholds or stack.thresholds[decoded.info.kind]
     scene = build_scene(decoded, path, run)
     evidence = tuple(aggregated(run.branch(name, scene), aggregation) for name in names)
     with run.step("fusing"):
         verdict = fusion.fuse(
-            decoded.info.kind, evidence, stack=stack, thresholds=limits, model_version=model_version()
+            decoded.info.kind, evidence, stack=stack, thresholds=thresholds, model_version=model_version()
         )
     with run.step("stability"):
-        verdict = _after_delivery(scene, verdict, stack, limits, stability)
+        verdict = _after_delivery(scene, verdict, stack, thresholds, stability)
     run.seconds["verdict"] = run.elapsed_s
     artifacts: tuple[Artifact, ...] = ()
     with run.step("explaining"):
@@ -287,8 +288,8 @@ def _failed(name: str, reason: str) -> Evidence:
     return Evidence(name, channel, "failed", f"The {name} check broke off and was left out.", reason=reason)
 
 
-def _limits(run: Run) -> media.Limits:
-    limits = media.Limits()
+def _limits(run: Run, limits: media.Limits | None) -> media.Limits:
+    limits = limits or media.Limits()
     if run.deadline_s is None:
         return limits
     return replace(
