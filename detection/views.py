@@ -29,6 +29,8 @@ from detection.presentation import analysis_page
 
 View = Callable[..., HttpResponse]
 
+NOT_LISTED = ("result__details", "result__rationale", "media__info")  # large, and not shown of other analyses
+
 
 def in_readers_zone(view: View) -> View:
     """Show and read dates in the zone that the reader's browser told in a cookie; UTC before it did."""
@@ -147,7 +149,7 @@ def _job_context(request: HttpRequest, pk: UUID) -> dict[str, Any]:
         "media": media,
         "result": result,
         "page": analysis_page(job, result, media) if result is not None else None,
-        "earlier": list(services.earlier_analyses(media).select_related("result")[:6]),
+        "earlier": list(services.earlier_analyses(media).select_related("result").defer(*NOT_LISTED)[:6]),
         "runs": list(media.jobs.exclude(pk=job.pk).select_related("result").defer("result__details")[:6]),
         "can_write": request.user.can_submit,  # type: ignore[union-attr]
         "can_delete": request.user.can_delete,  # type: ignore[union-attr]

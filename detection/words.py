@@ -48,7 +48,7 @@ SIGNALS: dict[str, Signal] = {
     "physiology": Signal(
         "Blink, pulse and posture",
         "Measures blinking, head movement, face geometry and the faint pulse that a real face shows.",
-        "Short clips, make-up, low light and compression hide these signs. It supports a verdict, it never makes one.",
+        "Short clips, make-up, low light and compression hide these signs. It supports the other signals more than it decides.",
     ),
     "provenance": Signal(
         "Content Credentials",
@@ -89,49 +89,55 @@ ABSTAIN_REASONS: dict[str, str] = {
 SKIP_REASONS: dict[str, str] = {
     "no_face": "No face found",
     "no_sound": "No sound",
-    "no_audio": "No sound",
     "no_speech": "No speech found",
+    "no_picture": "No picture",
+    "not_a_video": "Only for video",
     "too_short": "Too short",
-    "not_video": "Only for video",
-    "not_image": "Only for pictures",
-    "not_requested": "Not asked for",
+    "too_small": "Too small",
     "face_too_small": "Face too small",
-    "low_quality": "Quality too low",
     "absent": "None present",
 }
 
 STAGES: dict[str, str] = {
     "": "Waiting for a free worker",
-    "queued": "Waiting for a free worker",
     "fetching": "Fetching the file",
-    "probing": "Reading the file",
     "decoding": "Decoding",
-    "decode": "Decoding",
     "faces": "Finding faces",
     "voice": "Finding speech",
-    "windows": "Cutting windows",
     "fusing": "Weighing the evidence",
-    "fusion": "Weighing the evidence",
     "stability": "Testing whether the verdict survives re-saving",
     "explaining": "Drawing explanations",
-    "explain": "Drawing explanations",
-    "saving": "Saving the result",
     "storing": "Saving the result",
+    "done": "Saving the result",
 } | {name: f"Examining: {signal.title.lower()}" for name, signal in SIGNALS.items()}
 
+SAVE_AGAIN = (
+    "Open the file on your own machine. If it plays there, save it again as JPEG, MP4 or WAV and send that copy."
+)
+ASK_ADMINISTRATOR = "This is a fault of the installation, not of your file. Tell your administrator the sentence above."
+CHECK_ADDRESS = "Open the address in a private browser window. If it fails there too, download the file and send that."
 FAILURE_ADVICE: dict[str, str] = {
-    "media_unreadable": "Open the file on your own machine. If it plays there, save it again as JPEG, MP4 or WAV and send "
-    "that.",
-    "unsupported_type": "Send a JPEG, PNG, WebP or HEIC picture, an MP4, WebM, MOV, MKV or AVI clip, or a WAV, MP3, M4A, "
-    "OGG or FLAC recording.",
+    "media_unreadable": SAVE_AGAIN,
     "decoder_crashed": "The file is damaged or built to harm. Ask for another copy, or save it again and send that.",
-    "deadline_exceeded": "Cut the part that matters, 10 minutes at most, and send that.",
-    "too_large": "Send a shorter or smaller version of the file.",
+    "unsupported_type": "Send a picture (JPEG, PNG, WebP, HEIC), a clip (MP4, WebM, MOV, MKV, AVI) or a recording (WAV, "
+    "MP3, M4A, OGG, FLAC).",
+    "deadline_exceeded": "Cut out the part that matters, 10 minutes at most, and send that.",
+    "file_too_large": "Send a shorter or smaller version of the file.",
     "out_of_memory": "Send a smaller version of the file, or try again when fewer analyses are running.",
-    "weights_invalid": "This is a fault of the installation. Tell your administrator the sentence above.",
+    "weights_invalid": ASK_ADMINISTRATOR,
+    "internal_error": ASK_ADMINISTRATOR,
     "storage_full": "The server's disk is full. Tell your administrator, then run the analysis again.",
-    "fetch_failed": "Check that the address opens in a private browser window, or download the file and send that.",
-    "fetch_refused": "Use an address that anyone on the internet can open, or download the file and upload it here.",
+    "worker_crashed": "The file brought the analysis down more than once. Save it again in another format and send that.",
+    "platform_page": "Download the clip from the platform, or find the address of the file itself, and send that.",
+    "url_is_web_page": "The address leads to a page, not to a file. Copy the address of the picture or clip itself.",
+    "url_not_allowed": "Use an address that anyone on the internet can open, or download the file and send that.",
+    "url_not_found": CHECK_ADDRESS,
+    "url_forbidden": CHECK_ADDRESS,
+    "url_unreachable": CHECK_ADDRESS,
+    "url_timeout": CHECK_ADDRESS,
+    "url_failed": CHECK_ADDRESS,
+    "url_certificate": CHECK_ADDRESS,
+    "too_many_redirects": CHECK_ADDRESS,
 }
 DEFAULT_FAILURE_ADVICE = "Run it again. If it fails again, send another copy of the file or tell your administrator."
 
@@ -143,15 +149,12 @@ PROVENANCE_STATES: dict[str, tuple[str, str]] = {
 }
 
 VARIANTS: dict[str, str] = {
-    "original": "As sent",
     "jpeg_50": "JPEG, quality 50",
     "jpeg_30": "JPEG, quality 30",
-    "downscale": "Half size",
-    "downscale_50": "Half size",
+    "half_size": "Half size",
     "crop": "Cropped",
-    "crop_90": "Cropped",
     "screenshot": "Screenshot",
-    "g711": "Telephone, 8 kHz",
+    "telephone": "Telephone, 8 kHz",
     "low_bitrate": "Low bit rate",
 }
 

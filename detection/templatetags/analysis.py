@@ -57,7 +57,13 @@ def percent(value: float | None) -> str:
     """A probability in whole percent; 0 and 100 are kept for certainty, which no detector has."""
     if value is None:
         return "–"
-    return f"{min(max(round(100 * value), 1), 99)} %"
+    return f"{min(max(round(100 * value), 1), 99)}\N{NO-BREAK SPACE}%"
+
+
+@register.filter
+def unbroken(text: str) -> str:
+    """A sentence whose numbers keep their unit on the same line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 @register.filter

@@ -81,7 +81,7 @@ function nudge(panel, change) {
   }
   bar.value = change.percent;
   const number = row.querySelector("[data-live-percent]");
-  if (number) number.textContent = `${change.percent} %`;
+  if (number) number.textContent = `${change.percent}\u00a0%`;
   return true;
 }
 

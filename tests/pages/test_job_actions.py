@@ -1,0 +1,82 @@
+"""Cancel, run again, delete: what happens, and who may."""
+
+from __future__ import annotations
+
+import pytest
+from django.urls import reverse
+
+from deepfake import storage
+from detection.models import Job, JobStatus, Media
+from tests import factories
+from tests.pages.finished import make_finished
+
+
+def url_of(job: Job, action: str) -> str:
+    return reverse(f"detection:{action}", args=[job.id])
+
+
+def test_cancel_a_waiting_job(client, alice, organization):
+    job = factories.make_job(organization=organization)
+    client.force_login(alice)
+    assert client.post(url_of(job, "cancel")).headers["Location"] == job.get_absolute_url()
+    job.refresh_from_db()
+    assert job.status == JobStatus.CANCELLED
+
+
+def test_cancel_what_has_ended(client, alice, organization):
+    job = factories.make_job(organization=organization, status=JobStatus.FAILED)
+    client.force_login(alice)
+    response = client.post(url_of(job, "cancel"))
+    assert response.status_code == 409
+    assert "already ended" in response.content.decode()
+
+
+def test_run_again(client, alice, organization):
+    job = make_finished(organization, alice)
+    client.force_login(alice)
+    response = client.post(url_of(job, "rerun"))
+    again = Job.objects.exclude(pk=job.pk).get()
+    assert response.headers["Location"] == again.get_absolute_url()
+    assert (again.media_id, again.status) == (job.media_id, JobStatus.QUEUED)
+
+
+def test_delete_asks_first_and_then_destroys_the_key(client, alice, organization):
+    job = make_finished(organization, alice)
+    stored = job.media.storage_name
+    client.force_login(alice)
+    assert "Nobody can bring them back" in client.get(url_of(job, "delete")).content.decode()
+    assert storage.exists(stored)
+    response = client.post(url_of(job, "delete"), follow=True)
+    assert "was deleted" in response.content.decode()
+    assert not Media.objects.exists()
+    assert not storage.exists(stored)
+
+
+@pytest.mark.parametrize("action", ["cancel", "rerun", "delete"])
+def test_who_may_not(client, alice, vera, charlie, organization, action):
+    job = make_finished(organization, alice)
+    url = url_of(job, action)
+    assert client.post(url).status_code == 302
+    client.force_login(charlie)
+    assert client.post(url).status_code == 404
+    client.force_login(vera)
+    response = client.post(url)
+    assert response.status_code == 403
+    assert "Your role (viewer)" in response.content.decode()
+    assert Job.objects.count() == 1
+
+
+@pytest.mark.parametrize("action", ["cancel", "rerun"])
+def test_wrong_method(client, alice, organization, action):
+    job = make_finished(organization, alice)
+    client.force_login(alice)
+    assert client.get(url_of(job, action)).status_code == 405
+
+
+def test_a_viewer_is_offered_none_of_it(client, vera, alice, organization):
+    job = make_finished(organization, alice)
+    client.force_login(vera)
+    page = client.get(job.get_absolute_url()).content.decode()
+    for action in ("cancel", "rerun", "delete"):
+        assert url_of(job, action) not in page
+    assert "Report (PDF)" in page
