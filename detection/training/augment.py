@@ -36,7 +36,7 @@ def draw_wear(rng: np.random.Generator) -> Wear:
     return Wear(
         flip=bool(rng.random() < 0.5),
         grey=bool(rng.random() < 0.08),
-        gain=tuple(1 + rng.uniform(-0.1, 0.1, 3) * colour),  # type: ignore[arg-type]
+        gain=tuple(1 + rng.uniform(-0.1, 0.1, 3) * colour),
         brightness=float(rng.uniform(-25, 25) * colour),
         contrast=float(1 + rng.uniform(-0.2, 0.2) * colour),
         shrink=float(rng.uniform(1.1, 2.0) if rng.random() < 0.25 else 1.0),
@@ -75,8 +75,8 @@ def apply(image: Image, wear: Wear) -> Image:
 def jpeg(image: Image, quality: int) -> Image:
     """Save and reload as JPEG."""
     _, data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1], np.uint8)
+    return np.asarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[:, :, ::-1], np.uint8)
 
 
 def _u8(image: NDArray[np.floating]) -> Image:
-    return np.clip(image + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image + 0.5, 0, 255), np.uint8)

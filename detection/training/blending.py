@@ -207,4 +207,4 @@ def _paste(inner: Image, outer: Image, mask: Floats) -> Image:
 
 
 def _u8(image: NDArray[np.floating]) -> Image:
-    return np.clip(image + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image + 0.5, 0, 255), np.uint8)

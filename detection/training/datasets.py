@@ -170,7 +170,8 @@ def read_frames(path: Path) -> list[Frame]:
         stream = container.streams.video[0]
         for index, frame in enumerate(container.decode(stream)):
             if index % CLIP_STEP == 0:
-                frames.append(Frame(index, float(frame.time or 0.0), frame.to_ndarray(format="rgb24")))
+                image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                frames.append(Frame(index, float(frame.time or 0.0), image))
             if len(frames) == CLIP_FRAMES:
                 break
     return frames

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,9 @@ from detection.training.datasets import Item, Patches, serving_crop
 Floats = NDArray[np.float64]
 
 BLENDED = ("faceswap", "lipsync")  # what a detector of blends is meant for
-REPORT_FRAMES = 16
-PROBE_FRAMES = 8
-PROBE_BATCHES = 60
+REPORT_FRAMES = 8
+PROBE_FRAMES = 4
+PROBE_BATCHES = 40
 
 
 def judge(net: Any, sets: Sequence[Patches], config: dict[str, Any], split: str) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def score_items(
 
 def spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Up to `count` rows, evenly over time."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))]
+    return np.asarray(rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))])
 
 
 @torch.inference_mode()
@@ -88,7 +90,7 @@ def spatial_report(net: Any, sets: Sequence[Patches], config: dict[str, Any], ou
     return {
         "calibration": calibration,
         "test": summarise(items, scores),
-        "baselines": baselines(sets, config, BLENDED),
+        "baselines": baselines(sets, config, BLENDED, out.parent / "cache"),
     }
 
 
@@ -103,14 +105,11 @@ def platt(logits: Floats, labels: Sequence[bool]) -> dict[str, float]:
 
 def summarise(items: Sequence[Item], scores: Floats, meant: Sequence[str] = BLENDED) -> dict[str, Any]:
     """Figures of one split: clips with the manipulations the net is meant for, then everything by manipulation."""
-    rows = {"meant_for": _subset(items, lambda i: i.is_clip and (not i.is_fake or i.manipulation in meant))}
-    for kind in sorted({item.manipulation for item in items if item.is_fake}):
-        for is_clip in (True, False):
-            name = f"{kind} ({'clips' if is_clip else 'stills'})"
-            rows[name] = _subset(
-                items, lambda i, k=kind, c=is_clip: i.is_clip == c and (not i.is_fake or i.manipulation == k)
-            )
-    rows["all clips"] = _subset(items, lambda i: i.is_clip)
+    kinds = sorted({item.manipulation for item in items if item.is_fake})
+    rows = {"meant_for": _subset(items, meant, is_clip=True), "all clips": _subset(items, kinds, is_clip=True)}
+    for kind in kinds:
+        rows[f"{kind} (clips)"] = _subset(items, [kind], is_clip=True)
+        rows[f"{kind} (stills)"] = _subset(items, [kind], is_clip=False)
     return {name: figures(items, scores, chosen) for name, chosen in rows.items() if _has_fakes(items, chosen)}
 
 
@@ -132,49 +131,64 @@ def figures(items: Sequence[Item], scores: Floats, chosen: Sequence[int]) -> dic
     }
 
 
-def _subset(items: Sequence[Item], wanted: Callable[[Item], bool]) -> list[int]:
-    return [i for i, item in enumerate(items) if wanted(item)]
+def _subset(items: Sequence[Item], manipulations: Sequence[str], *, is_clip: bool) -> list[int]:
+    """Reals and the named fakes, of clips or of stills."""
+    return [
+        i
+        for i, item in enumerate(items)
+        if item.is_clip == is_clip and (not item.is_fake or item.manipulation in manipulations)
+    ]
 
 
 def _has_fakes(items: Sequence[Item], chosen: Sequence[int]) -> bool:
     return len({items[i].is_fake for i in chosen}) == 2
 
 
-def baselines(sets: Sequence[Patches], config: dict[str, Any], meant: Sequence[str]) -> dict[str, Any]:
-    """AUROC of the baselines on the clips that a net is meant for, learnt from real fakes and from blends.
+def baselines(sets: Sequence[Patches], config: dict[str, Any], meant: Sequence[str], cache: Path) -> dict[str, Any]:
+    """AUROC of the baselines on the test clips that a net is meant for, learnt from real fakes and from blends.
 
-    config: that of the spatial branch, whose crops and blends the baselines share.
+    config: that of the spatial branch, whose crops and blends the baselines share. Computed once, kept in `cache`.
     """
+    test = _clips(sets, lambda i: i.split == "test")
+    items = [patches.items[number] for patches, number, _ in test]
+    names = json.dumps([[item.path for item in items], config["input_size"], PROBE_BATCHES, PROBE_FRAMES])
+    kept = cache / f"baselines-{hashlib.sha256(names.encode()).hexdigest()[:16]}.json"
+    if not kept.is_file():
+        kept.write_text(json.dumps(_baseline_scores(sets, config, test)))
+    chosen = _subset(items, meant, is_clip=True)
+    labels, groups = [items[i].is_fake for i in chosen], [items[i].group for i in chosen]
+    found = {}
+    for name, values in json.loads(kept.read_text()).items():
+        mine = np.asarray(values)[chosen]
+        interval = [round(v, 4) for v in metrics.bootstrap_ci(labels, mine, groups=groups)]
+        found[name] = {"auroc": round(metrics.auroc(labels, mine), 4), "auroc_ci": interval}
+    return found
+
+
+def _baseline_scores(
+    sets: Sequence[Patches], config: dict[str, Any], test: Sequence[tuple[Patches, int, NDArray[np.int64]]]
+) -> dict[str, list[float]]:
+    """Return the scores of every baseline on the test clips, in order."""
     from detection.training import face_baselines as base
     from detection.training.spatial import PairStream, build_net
 
     size = int(config["input_size"])
     train = _clips(sets, lambda i: i.split == "train")
-    test = _clips(sets, lambda i: i.split == "test" and (not i.is_fake or i.manipulation in meant))
-    labels = [patches.items[number].is_fake for patches, number, _ in test]
-    groups = [patches.items[number].group for patches, number, _ in test]
     seen = [patches.items[number].is_fake for patches, number, _ in train]
     facts = [np.stack([base.file_facts(p.items[n]) for p, n, _ in chosen]) for chosen in (train, test)]
     scored = {"format and size": base.logistic(facts[0], seen, facts[1], 1.0)}
     stream = iter(PairStream(sets, config, seed=7))
     batches = [next(stream).numpy() for _ in range(PROBE_BATCHES)]
     made = [i >= len(batch) // 2 for batch in batches for i in range(len(batch))]
-    plain = {**config, "pretrained": config["pretrained"] if config["pretrained"] in ("package", "timm") else "package"}
     probes: dict[str, base.Describe] = {"radial FFT": base.radial_spectrum}
     if config["arch"].startswith("tf_efficientnet"):
-        probes["frozen backbone"] = base.frozen_probe(build_net(plain).backbone.eval(), config)
+        probes["frozen backbone"] = base.frozen_probe(build_net(config).backbone.eval(), config)
     for name, describe in probes.items():
         held_out = base.describe_items(describe, test, size)
         blends = np.concatenate([describe(batch) for batch in batches])
         scored[f"{name}, from blends"] = base.logistic(blends, made, held_out)
         scored[f"{name}, from clips"] = base.logistic(base.describe_items(describe, train, size), seen, held_out)
-    return {
-        name: {
-            "auroc": round(metrics.auroc(labels, values), 4),
-            "auroc_ci": [round(v, 4) for v in metrics.bootstrap_ci(labels, values, groups=groups)],
-        }
-        for name, values in scored.items()
-    }
+    return {name: values.tolist() for name, values in scored.items()}
 
 
 def _clips(sets: Sequence[Patches], wanted: Callable[[Item], bool]) -> list[tuple[Patches, int, NDArray[np.int64]]]:

@@ -113,9 +113,10 @@ class PairStream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
             real, fake = self._seen_pair(rng)
         else:
             real, fake = self._blended_pair(rng)
-        scale, shift = float(rng.uniform(0.9, 1.12)), tuple(rng.uniform(-0.04, 0.04, 2))
+        scale = float(rng.uniform(0.9, 1.12))
+        shift = (float(rng.uniform(-0.04, 0.04)), float(rng.uniform(-0.04, 0.04)))
         size, wear = int(self.config["input_size"]), augment.draw_wear(rng)
-        cuts = [serving_crop(patch, size, scale=scale, shift=shift) for patch in (real, fake)]  # type: ignore[arg-type]
+        cuts = [serving_crop(patch, size, scale=scale, shift=shift) for patch in (real, fake)]
         return augment.apply(cuts[0], wear), augment.apply(cuts[1], wear)
 
     def _blended_pair(self, rng: np.random.Generator) -> tuple[Image, Image]:
@@ -179,11 +180,12 @@ class _Run:
 
     def __init__(self, config: Config, sets: Sequence[Patches], out: Path) -> None:
         self.config, self.sets, self.out = config, sets, out
-        self.net = build_net(config).to(memory_format=torch.channels_last)
+        self.net = build_net(config)
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.net).eval()
         decayed = [p for p in self.net.parameters() if p.ndim > 1]
         plain = [p for p in self.net.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
         rate, decay = config["learning_rate"], config["weight_decay"]
         self.optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
         self.epoch, self.step, self.seconds, self.best = 0, 0, 0.0, -1.0
@@ -235,7 +237,7 @@ class _Run:
         """How far the run is, by steps or by time, whichever is further."""
         by_steps = self.step / (self.config["epochs"] * self.config["steps"])
         limit_s = self.config.get("max_minutes", 0) * 60
-        return max(by_steps, (self.seconds + since) / limit_s if limit_s else 0.0)
+        return max(float(by_steps), (self.seconds + since) / limit_s if limit_s else 0.0)
 
     def _rate(self, since: float) -> float:
         warm = min(1.0, (self.step + 1) / max(1, self.config["warm_up"]))
@@ -282,7 +284,7 @@ def freeze(net: FaceNet, stages: int) -> None:
     """Keep the stem and the first stages of an EfficientNet as they are: they are general, and half of the cost."""
     if stages <= 0:
         return
-    backbone = net.backbone
+    backbone: Any = net.backbone
     if not hasattr(backbone, "conv_stem"):
         raise ValueError("frozen_stages works with EfficientNets only; set it to 0")
     for part in (backbone.conv_stem, backbone.bn1, *backbone.blocks[:stages]):

@@ -68,7 +68,8 @@ SOURCES = {
     """,
     "test": """
         fossasia/2017.fossasia.org fossasia/2018.fossasia.org fossasia/gci18.fossasia.org neuralchen/SimSwap
-        KwaiVGI/LivePortrait liveportrait/liveportrait.github.io Zejun-Yang/AniPortrait ID-Animator/ID-Animator.github.io
+        KwaiVGI/LivePortrait liveportrait/liveportrait.github.io Zejun-Yang/AniPortrait
+        ID-Animator/ID-Animator.github.io
         0xapurv/Deep-Fake streetlightninja/bring_to_life tkangxun/first-order-model clone95/Speech-to_lips
         bchachar/lip_sync_video_generator haroon001/wav2lipHQ_alethea_ai iisccohort3g9/capstone_prj_g9
         saifhassan/Wav2Lip-HD sarvansh30/LipSync-Model-Implementation vidyasagarverma/wav2swap

@@ -105,6 +105,9 @@ def _versions(
 ) -> list[tuple[Floats, bool, bool]]:
     """(looks, is_fake, is_blend) of a clip as it is and, for training, worn and blended."""
     item, rows = patches.items[number], patches.of(number)
+    if item.split == "train" and len(rows) > FRAMES:
+        start = int(rng.integers(len(rows) - FRAMES + 1))
+        rows = rows[start : start + int(config["train_frames"])]
     frames = [np.asarray(patches.images[row]) for row in rows]
     versions = [(embed(frames, spatial, None), item.is_fake, False)]
     if item.split != "train":
@@ -129,9 +132,9 @@ def _blend_clip(
     for frame, mesh in zip(frames, points, strict=True):
         change = steady
         if flickers:
-            tremble = tuple(np.array(steady.shift) + rng.normal(0, 0.006, 2))
+            right, down = np.array(steady.shift) + rng.normal(0, 0.006, 2)
             colour = steady.colour * (1 + rng.normal(0, 0.015, 3).astype(np.float32))
-            change = replace(steady, shift=tremble, colour=colour, seed=int(rng.integers(2**31)))  # type: ignore[arg-type]
+            change = replace(steady, shift=(float(right), float(down)), colour=colour, seed=int(rng.integers(2**31)))
         blended.append(blending.self_blend(frame, mesh, change)[1])
     return blended
 
@@ -248,7 +251,8 @@ def report(
     p_fake = 1 / (1 + np.exp(-(logits / calibration["temperature"] + calibration["bias"])))
     items = [course.item for course in test]
     face_report.save_scores(out / "test_scores.csv", items, logits, p_fake)
-    baselines = face_report.baselines(sets, tomllib.loads(Path(config["spatial_config"]).read_text()), MEANT)
+    spatial = tomllib.loads(Path(config["spatial_config"]).read_text())
+    baselines = face_report.baselines(sets, spatial, MEANT, out.parent / "cache")
     return {
         "calibration": calibration,
         "test": face_report.summarise(items, p_fake, MEANT),

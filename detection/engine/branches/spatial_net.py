@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -34,8 +36,8 @@ class FaceNet(nn.Module):
         import timm
 
         is_transformer = arch.startswith(("vit_", "deit"))
-        sized = {"img_size": input_size} if is_transformer else {}
-        self.backbone = timm.create_model(arch, pretrained=False, num_classes=0, global_pool="", **sized)
+        sized: dict[str, Any] = {"img_size": input_size} if is_transformer else {}
+        self.backbone: Any = timm.create_model(arch, pretrained=False, num_classes=0, global_pool="", **sized)
         self.prefix = int(getattr(self.backbone, "num_prefix_tokens", 0)) if is_transformer else None
         with torch.inference_mode():
             was_training = self.backbone.training
