@@ -46,7 +46,7 @@ def test_unset_gives_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 )
 def test_wrong_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, read: object, value: str) -> None:
     monkeypatch.setenv("X", value)
-    with pytest.raises(ImproperlyConfigured, match="^X is .* but it must be "):
+    with pytest.raises(ImproperlyConfigured, match=r"^X is .* but it must be "):
         read()  # type: ignore[operator]
 
 

@@ -46,8 +46,8 @@ class Validate(APIView):
     authentication_classes: list[type] = []
     permission_classes: list[type] = []
 
-    class Input(serializers.Serializer):
-        class Item(serializers.Serializer):
+    class Input(serializers.Serializer[Any]):
+        class Item(serializers.Serializer[Any]):
             size = serializers.IntegerField()
 
         mode = serializers.ChoiceField(["auto", "image"])
@@ -164,8 +164,7 @@ def test_request_id_is_validated(client: Client) -> None:
 
 def test_announced_size_is_refused_before_reading(client: Client, settings: Any) -> None:
     settings.MAX_UPLOAD_BYTES = 1_000_000
-    length = {"CONTENT_LENGTH": "3000000"}
-    answer = client.generic("POST", "/v1/validate", b"x", "multipart/form-data; boundary=x", **length)
+    answer = client.generic("POST", "/v1/validate", b"x", "multipart/form-data; boundary=x", CONTENT_LENGTH="3000000")
     assert answer.status_code == 413
     assert "2 MB" in answer.json()["detail"]
     assert (

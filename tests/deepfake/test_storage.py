@@ -208,7 +208,7 @@ def test_full_disk_is_a_sentence_and_leaves_nothing(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch, write_number: int
 ) -> None:
     calls = 0
-    original = storage.os.fsync
+    original = os.fsync
 
     def full(descriptor: int) -> None:
         nonlocal calls
@@ -218,7 +218,7 @@ def test_full_disk_is_a_sentence_and_leaves_nothing(
         original(descriptor)
 
     storage.ensure_master_key()
-    monkeypatch.setattr(storage.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DomainError) as caught:
         save(pattern(CHUNK))
     assert (caught.value.code, caught.value.status) == ("storage_full", 507)
