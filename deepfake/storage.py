@@ -121,6 +121,17 @@ def exists(name: str) -> bool:
     return bool(name) and _backend().exists(f"{DATA_KEYS}/{name}")
 
 
+def names_of(name_hint: str, *, organization_id: uuid.UUID) -> list[str]:
+    """Names of all objects that were stored under this hint, also of those whose row was never written."""
+    folder = f"{uuid.UUID(str(organization_id)).hex}/{name_hint}"
+    try:
+        shards, _ = _backend().listdir(f"{DATA_KEYS}/{folder}")
+    except FileNotFoundError:
+        return []
+    found = {shard: _backend().listdir(f"{DATA_KEYS}/{folder}/{shard}")[1] for shard in shards}
+    return [f"{folder}/{shard}/{name}" for shard, names in found.items() for name in names]
+
+
 def destroy(name: str) -> None:
     """Destroy the data key and then the object. Nothing can open the object afterwards; a second call does nothing."""
     if not name:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import serializers
 
@@ -12,22 +11,6 @@ from detection.models import JobStatus, Label, MediaKind
 
 KINDS = MediaKind.choices
 MODES = [("auto", "auto"), *KINDS]
-
-
-class ApiKeyScheme(OpenApiAuthenticationExtension):
-    target_class = "accounts.authentication.ApiKeyAuthentication"
-    name = "apiKey"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
-        return {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer dfk_…`."}
-
-
-class SessionScheme(OpenApiAuthenticationExtension):
-    target_class = "accounts.authentication.MemberSessionAuthentication"
-    name = "session"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
-        return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "A signed-in member."}
 
 
 class Problem(serializers.Serializer):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
@@ -28,6 +27,7 @@ from detection.models import (
 )
 from detection.payloads import job_payload as job_payload
 from detection.signals import analysis_finished
+from detection.verdicts import artifact_hint
 from detection.verdicts import record_verdict as record_verdict
 
 MODES = ("auto", *MediaKind.values)
@@ -239,8 +239,10 @@ def delete_analysis(*, job: Job, actor: Any = None, api_key: ApiKey | None = Non
             media.delete()
 
 
-def _artifact_names(job: Job) -> Iterable[str]:
-    return list(ExplanationArtifact.objects.filter(result__job=job).values_list("storage_name", flat=True))
+def _artifact_names(job: Job) -> set[str]:
+    """What the rows name, and what a worker stored that died before it could write its rows."""
+    named = ExplanationArtifact.objects.filter(result__job=job).values_list("storage_name", flat=True)
+    return {*named, *storage.names_of(artifact_hint(job), organization_id=job.organization_id)}
 
 
 def _destroy_media(media: Media) -> None:

@@ -388,6 +388,13 @@ def test_delete_while_it_runs_leaves_nothing(queued: Job, engine: StubEngine, al
     assert stored_objects(queued) == set()
 
 
+def test_delete_takes_what_a_dead_worker_stored_without_rows(queued: Job, alice: Any) -> None:
+    orphan = storage.save_encrypted(f"job{queued.id.hex}", b"picture", organization_id=queued.organization_id)
+    services.delete_analysis(job=queued, actor=alice)
+    assert not storage.exists(orphan)
+    assert stored_objects(queued) == set()
+
+
 # URLs -----------------------------------------------------------------------------------------------------------------
 
 

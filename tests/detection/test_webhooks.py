@@ -1,0 +1,174 @@
+"""Callbacks are signed, sent until they are taken, and reach nothing private."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from accounts.services import derive_signing_secret
+from detection import services, webhooks
+from detection.engine.errors import DecoderCrashed
+from detection.models import Job, WebhookDelivery
+from tests.detection.conftest import StubEngine, upload
+from tests.detection.web import Reply
+
+pytestmark = [pytest.mark.services, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def started(organization: Any, api_key: Any, local_servers: Any, server: Any) -> Job:
+    server.replies["/hook"] = Reply(204)
+    return services.submit_and_start(
+        organization=organization,
+        api_key=api_key,
+        file=upload(),
+        filename="a.png",
+        callback_url=server.url("/hook"),
+    )
+
+
+def delivery_due_now() -> WebhookDelivery:
+    WebhookDelivery.objects.update(next_attempt_at=timezone.now(), claimed_until=None)
+    return WebhookDelivery.objects.get()
+
+
+def test_completed_job_calls_back_with_a_signed_body(
+    started: Job, run_next: Any, server: Any, api_key_and_text: Any
+) -> None:
+    run_next()
+    assert webhooks.deliver_due() == 1
+    (call,) = server.seen
+    assert (call.method, call.path) == ("POST", "/hook")
+    body = json.loads(call.body)
+    assert (body["event"], body["job_id"], body["status"]) == ("job.completed", started.public_id, "completed")
+    assert (body["result"]["label"], body["result"]["score"]) == ("fake", 0.93)
+    assert body["result"]["explanations"]["saliency_map"].startswith("http")
+
+    # What an integrator does, with nothing but the text of the key.
+    secret = hmac.new(api_key_and_text[1].encode(), b"callback-signing", hashlib.sha256).hexdigest().encode()
+    assert secret == derive_signing_secret(api_key_and_text[1])
+    signature = body.pop("signature")
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    assert signature == hmac.new(secret, canonical, hashlib.sha256).hexdigest()
+
+    headers = {name.lower(): value for name, value in call.headers.items()}
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + call.body
+    expected = base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    assert abs(int(headers["webhook-timestamp"]) - timezone.now().timestamp()) < 60
+
+    assert webhooks.deliver_due() == 0
+    delivery = WebhookDelivery.objects.get()
+    assert delivery.delivered_at
+    assert (delivery.last_status, delivery.attempts) == (204, 1)
+
+
+def test_failed_job_calls_back_with_its_error(started: Job, engine: StubEngine, run_next: Any, server: Any) -> None:
+    def crash(call: Any) -> None:
+        raise DecoderCrashed("The decoder died.")
+
+    engine.before = crash
+    run_next()
+    webhooks.deliver_due()
+    body = json.loads(server.seen[0].body)
+    assert body["event"] == "job.failed"
+    assert body["error"] == {"code": "decoder_crashed", "message": "The decoder died."}
+
+
+def test_cancelled_job_calls_nobody(started: Job) -> None:
+    services.cancel_job(job=started)
+    assert not WebhookDelivery.objects.exists()
+
+
+def test_refused_call_is_repeated_later_and_later(started: Job, run_next: Any, server: Any) -> None:
+    run_next()
+    server.replies["/hook"] = [Reply(500), Reply(302, headers={"Location": "/elsewhere"}), Reply(200)]
+    waits = []
+    for _ in range(2):
+        webhooks.deliver_due()
+        delivery = WebhookDelivery.objects.get()
+        waits.append((delivery.next_attempt_at - timezone.now()).total_seconds())
+        assert webhooks.deliver_due() == 0, "not before its time"
+        delivery_due_now()
+    assert 8 < waits[0] <= 10
+    assert 58 < waits[1] <= 60
+    webhooks.deliver_due()
+    delivery = WebhookDelivery.objects.get()
+    assert delivery.delivered_at
+    assert delivery.attempts == 3
+    assert [seen.path for seen in server.seen] == ["/hook"] * 3
+    ids = {seen.headers["webhook-id"] for seen in server.seen}
+    assert len(ids) == 1, "a receiver recognises a repeat by its id"
+
+
+def test_unreachable_receiver_is_tried_for_days_and_then_given_up(started: Job, run_next: Any, server: Any) -> None:
+    run_next()
+    server.replies["/hook"] = Reply(500)
+    total = timedelta()
+    for _ in range(len(webhooks.BACKOFF)):
+        delivery_due_now()
+        webhooks.deliver_due()
+        delivery = WebhookDelivery.objects.get()
+        assert delivery.gave_up_at is None
+        total += delivery.next_attempt_at - timezone.now()
+    assert total > timedelta(days=3)
+    delivery_due_now()
+    webhooks.deliver_due()
+    assert WebhookDelivery.objects.get().gave_up_at
+    delivery_due_now()
+    assert webhooks.deliver_due() == 0
+
+
+def test_gone_stops_at_once(started: Job, run_next: Any, server: Any) -> None:
+    run_next()
+    server.replies["/hook"] = Reply(410)
+    webhooks.deliver_due()
+    delivery = delivery_due_now()
+    assert delivery.gave_up_at
+    assert "410" in delivery.last_error
+    assert webhooks.deliver_due() == 0
+
+
+def test_private_receiver_is_not_called(started: Job, run_next: Any, server: Any, settings: Any) -> None:
+    run_next()
+    settings.FETCH_ALLOW_PRIVATE = False
+    webhooks.deliver_due()
+    assert server.seen == []
+    assert "private" in WebhookDelivery.objects.get().last_error
+
+
+def test_claimed_delivery_is_left_alone_until_its_sender_is_dead(started: Job, run_next: Any, server: Any) -> None:
+    run_next()
+    now = timezone.now()
+    WebhookDelivery.objects.update(claimed_until=now + timedelta(seconds=30), attempts=1)
+    assert webhooks.deliver_due() == 0
+    WebhookDelivery.objects.update(claimed_until=now - timedelta(seconds=1))
+    assert webhooks.deliver_due() == 1
+
+
+def test_two_senders_do_not_send_the_same_call(started: Job, run_next: Any) -> None:
+    run_next()
+    first, second = WebhookDelivery.objects.get(), WebhookDelivery.objects.get()
+    assert webhooks._claim(first)
+    assert not webhooks._claim(second)
+
+
+def test_numbers_are_printed_alike_in_every_language() -> None:
+    body = {"whole": 1.0, "tiny": 3e-7, "score": 0.9300001, "nested": [{"x": 2.5}], "n": 3, "no": None, "t": True}
+    plain = webhooks._portable(body)
+    assert webhooks.canonical(plain) == (
+        b'{"n":3,"nested":[{"x":2.5}],"no":null,"score":0.93,"t":true,"tiny":0,"whole":1}'
+    )
+
+
+def test_signature_field_does_not_sign_itself() -> None:
+    body = {"event": "job.completed", "job_id": "job_1"}
+    assert webhooks.sign(body, b"s") == webhooks.sign({**body, "signature": "x"}, b"s")
+    assert webhooks.sign(body, b"s") != webhooks.sign({**body, "job_id": "job_2"}, b"s")
