@@ -87,6 +87,7 @@ def repeated(path: Path, source: Path, times: int) -> Path:
     with av.open(str(path), "w") as out, av.open(str(source)) as first:
         targets = {s.index: out.add_stream_from_template(s) for s in first.streams}
         length = Fraction(first.duration or 0, av.time_base)
+        last: dict[int, int] = {}
         for n in range(times):
             with av.open(str(source)) as part:
                 for packet in part.demux():
@@ -94,6 +95,10 @@ def repeated(path: Path, source: Path, times: int) -> Path:
                         continue
                     later = round(n * length / packet.time_base)
                     packet.pts, packet.dts = (packet.pts or 0) + later, packet.dts + later
-                    packet.stream = targets[packet.stream.index]
+                    index = packet.stream.index
+                    if packet.dts <= last.get(index, packet.dts - 1):
+                        continue  # the encoder's lead-in of this copy, under the end of the one before
+                    last[index] = packet.dts
+                    packet.stream = targets[index]
                     out.mux(packet)
     return path

@@ -89,7 +89,8 @@ def analyze(
     mode: look at everything ("auto", "video"), or only at the picture ("image") or the sound ("audio").
     stability: "cheap", "full" or "off". aggregation: how scores along a clip become one: mean, max, median, topk.
     branches: names to run; all when None. heatmaps: write overlays and frequency pictures too.
-    limits: sizes and lengths that are accepted. Raises EngineError (MediaUnreadable, WeightsInvalid, DeadlineExceeded, ...).
+    limits: sizes and lengths that are accepted.
+    Raises EngineError (MediaUnreadable, WeightsInvalid, DeadlineExceeded, ...).
     """
     stack = fusion.load()
     names = branch_names(mode, branches)
