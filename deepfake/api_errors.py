@@ -15,7 +15,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from deepfake.errors import DomainError
+from deepfake.errors import DomainError, StorageFull, is_disk_full
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ def problem_handler(exception: Exception, context: dict[str, Any]) -> Response:
 
 def _explain(exception: Exception) -> tuple[int, str, str, dict[str, list[str]]]:
     """Return status, code, sentence and field errors."""
+    if is_disk_full(exception):
+        exception = StorageFull()
     if isinstance(exception, DomainError):
         return exception.status, exception.code, exception.message, exception.fields
     if isinstance(exception, Http404 | exceptions.NotFound):

@@ -70,7 +70,7 @@ def directory(name: str, default: Path) -> Path:
     """A folder that exists afterwards and can be written to."""
     path = Path(text(name, str(default))).expanduser().absolute()
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)  # what lies in it is nobody else's to read
     except OSError as error:
         raise refuse(name, str(path), f"a folder that can be made and written to ({error.strerror})") from None
     if not os.access(path, os.W_OK | os.X_OK):

@@ -1,7 +1,8 @@
-"""The error that services raise when a request cannot be carried out."""
+"""The errors that services raise when a request cannot be carried out."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 
 
@@ -16,3 +17,17 @@ class DomainError(Exception):
         self.code = code
         self.status = status
         self.fields = dict(fields or {})
+
+
+class StorageFull(DomainError):
+    def __init__(self) -> None:
+        super().__init__(
+            "The server's disk is full. Free space or ask the operator to, then try again.", "storage_full", 507
+        )
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error of the file system, or of SQLite, says that there is no room left."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "database or disk is full" in str(error)

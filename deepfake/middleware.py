@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 
 from deepfake.api_errors import refusal
-from deepfake.errors import DomainError
+from deepfake.errors import DomainError, StorageFull, is_disk_full
 from deepfake.request_id import current_request_id
 
 # What a caller may choose for itself: printable, short, without anything a log or a header could trip over.
@@ -84,9 +84,9 @@ class BodyLimitMiddleware(MiddlewareMixin):
 
 
 class DomainErrorMiddleware(MiddlewareMixin):
-    """A DomainError that a page did not handle becomes an error page with its sentence."""
+    """A DomainError or a full disk that a page did not handle becomes an error page with its sentence."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if isinstance(exception, DomainError):
-            return refusal(request, exception)
-        return None
+        if is_disk_full(exception):
+            exception = StorageFull()
+        return refusal(request, exception) if isinstance(exception, DomainError) else None

@@ -7,7 +7,6 @@ the application makes it; with videos both would take the process's memory.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import time
 from collections.abc import Callable
@@ -22,9 +21,8 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from deepfake.api_errors import refusal
-from deepfake.errors import DomainError
+from deepfake.errors import DomainError, StorageFull, is_disk_full
 from deepfake.middleware import body_limit, too_large
-from deepfake.storage import StorageFull
 
 reactor: Any = _reactor
 access_log = logging.getLogger("deepfake.access")
@@ -114,7 +112,7 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
         try:
             super().handleContentChunk(data)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not is_disk_full(error):
                 raise
             self._refuse(StorageFull())
 
@@ -122,6 +120,8 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
         if self.refused:
             self.channel.loseConnection()
             return None
+        # Daphne believes this header from anybody and would put its value before every address.
+        self.requestHeaders.removeHeader(b"daphne-root-path")
         if not self.requestHeaders.hasHeader(b"upgrade"):
             self.content = _UnreadBody(self.content)
         return super().process()

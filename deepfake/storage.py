@@ -8,7 +8,6 @@ See docs/decisions/0003-encrypted-storage.md.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
@@ -29,7 +28,7 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 
-from deepfake.errors import DomainError
+from deepfake.errors import DomainError, StorageFull, is_disk_full
 from deepfake.keys import read_or_create
 
 MAGIC = b"DFE1"
@@ -55,13 +54,6 @@ class ObjectMissing(StorageError):
     def __init__(self, name: str) -> None:
         super().__init__(f"The stored file {name} is gone.", "storage_missing")
         self.status = 404
-
-
-class StorageFull(DomainError):
-    def __init__(self) -> None:
-        super().__init__(
-            "The server's disk is full. Free space or ask the operator to, then try again.", "storage_full", 507
-        )
 
 
 # Objects --------------------------------------------------------------------------------------------------------------
@@ -467,7 +459,7 @@ def _storage_full_is_said() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise StorageFull from None
         raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import Any
 
@@ -30,6 +31,7 @@ RAISED: dict[str, Exception] = {
     "throttled": exceptions.Throttled(wait=12.3),
     "anonymous": exceptions.NotAuthenticated(),
     "media": exceptions.UnsupportedMediaType("text/plain"),
+    "full": OSError(errno.ENOSPC, "No space left on device"),
     "crash": RuntimeError("password=hunter2"),
 }
 
@@ -86,6 +88,7 @@ def client() -> Client:
         ("throttled", 429, "throttled"),
         ("anonymous", 403, "not_authenticated"),
         ("media", 415, "unsupported_media_type"),
+        ("full", 507, "storage_full"),
         ("crash", 500, "internal_error"),
     ],
 )
@@ -143,6 +146,7 @@ def test_api_addresses_outside_drf_answer_with_problems(client: Client, address:
         ("/page/denied", 403, ""),
         ("/page/crash", 500, ""),
         ("/page/domain", 422, "The file is empty."),
+        ("/page/full", 507, "disk is full"),
     ],
 )
 @pytest.mark.django_db

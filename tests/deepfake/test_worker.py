@@ -108,6 +108,7 @@ def test_failing_task_does_not_end_the_thread(how: str) -> None:
     assert until(lambda: heard)
     assert until(lambda: OrmQ.objects.count() == 0)
     crew.stop(10)
+    assert not any(thread.is_alive() for thread in crew.threads)
 
 
 def test_unsigned_task_is_dropped(crew: Crew) -> None:
@@ -184,6 +185,9 @@ def test_periodic_calls_repeat_and_survive_errors() -> None:
     assert until(lambda: len(heard) >= 3)
     assert all(thread.is_alive() for thread in crew.threads)
     crew.stop(1)
+    for thread in crew.threads:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in crew.threads)
 
 
 def test_periodic_paths_exist() -> None:
