@@ -40,6 +40,7 @@ class Judged:
     logits: dict[str, float]
     channels: dict[str, Channel]
     quality: dict[str, float]
+    digests: dict[str, str]
 
 
 def select(manifest: Path, wanted: Sequence[str], per_source: int | None = None) -> list[dict[str, str]]:
@@ -61,39 +62,49 @@ def select(manifest: Path, wanted: Sequence[str], per_source: int | None = None)
 
 
 def run(lines: Sequence[dict[str, str]], root: Path, rows_file: Path, workers: int = 2) -> Iterator[Judged]:
-    """Yield what the branches say of every row; rows already in `rows_file` are not run again."""
+    """Yield what the branches say of every row. What `rows_file` holds from the same weights is not run again."""
     known = {j.path: j for j in load(rows_file)}
 
-    def one(line: dict[str, str]) -> Judged | None:
-        key = str(root / line["path"])
-        return known.get(key) or judge(Path(key), line)
+    def one(line: dict[str, str]) -> tuple[Judged | None, bool]:
+        path = root / line["path"]
+        before = known.get(str(path))
+        wanted = [b for b, digest in digests().items() if before is None or before.digests.get(b) != digest]
+        return (judge(path, line, wanted, before), True) if wanted else (before, False)
 
     with ThreadPoolExecutor(workers) as pool, rows_file.open("a") as store:
-        for judged in pool.map(one, lines):
+        for judged, is_new in pool.map(one, lines):
             if judged is None:
                 continue
-            if judged.path not in known:
+            if is_new:
                 store.write(json.dumps(asdict(judged)) + "\n")
                 store.flush()
             yield judged
 
 
 def load(rows_file: Path) -> list[Judged]:
+    """Return the kept rows; of a path that was judged again, the last."""
     if not rows_file.is_file():
         return []
-    return [Judged(**json.loads(line)) for line in rows_file.read_text().splitlines()]
+    return list({j.path: j for j in (Judged(**json.loads(t)) for t in rows_file.read_text().splitlines())}.values())
 
 
-def judge(path: Path, line: dict[str, str]) -> Judged | None:
-    """Return the branches' log-odds on one file; None when it cannot be decoded."""
+def digests() -> dict[str, str]:
+    """Return branch -> digest of the weights it would run with."""
+    trained = {name: pipeline.digest_of(spec) for name, spec in registry.BRANCHES.items()}
+    return trained | {"physiology": registry.PHYSIOLOGY[1]}
+
+
+def judge(path: Path, line: dict[str, str], wanted: Sequence[str], before: Judged | None) -> Judged | None:
+    """Return the branches' log-odds on one file, those of other branches taken over; None when it cannot be decoded."""
     try:
         decoded = media.decode(path)
         quiet = pipeline.Run(pipeline.no_step, None, 0)
         scene = pipeline.build_scene(decoded, path, quiet)
-        evidence = [quiet.branch(name, scene) for name in pipeline.branch_names() if name != "provenance"]
+        evidence = [quiet.branch(name, scene) for name in wanted]
     except EngineError:
         return None
     scored = {e.branch: e for e in evidence if e.score is not None}
+    kept = [b for b in before.logits if b not in wanted and b in digests()] if before else []
     return Judged(
         path=str(path),
         label=int(line["label"] == "fake"),
@@ -102,9 +113,11 @@ def judge(path: Path, line: dict[str, str]) -> Judged | None:
         group=splits.bootstrap_group(line),
         method=line.get("method") or line.get("system") or line.get("generator_or_camera") or "",
         kind=decoded.info.kind,
-        logits=fusion.logits_of(scored),
-        channels={b: e.channel for b, e in scored.items()},
-        quality={b: 1.0 if e.quality is None else e.quality for b, e in scored.items()},
+        logits={b: before.logits[b] for b in kept if before} | fusion.logits_of(scored),
+        channels={b: before.channels[b] for b in kept if before} | {b: e.channel for b, e in scored.items()},
+        quality={b: before.quality[b] for b in kept if before}
+        | {b: 1.0 if e.quality is None else e.quality for b, e in scored.items()},
+        digests=digests(),
     )
 
 
