@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from detection.engine import fusion, registry
-from detection.training import calibration
+from detection.training import calibration, stacking
 from detection.training.calibration import Judged
 from detection.training.calibration_card import card
 
@@ -30,6 +30,7 @@ def nets(monkeypatch: pytest.MonkeyPatch) -> None:
         "audio": replace(SPEC, name="audio", channel="voice"),
     }
     monkeypatch.setattr(registry, "BRANCHES", made)
+    monkeypatch.setattr(stacking, "MEMBERS", 4)  # enough to see that they are written
 
 
 def judged(n: int = 240, split: str = "calibration", seed: int = 0) -> list[Judged]:
@@ -85,7 +86,7 @@ def test_too_few_sources_leave_a_domain_out() -> None:
 
 def manifest(folder: Path) -> Path:
     path = folder / "manifest.csv"
-    lines = [f"{s}{i}.jpg,{label},{s},{split}" for s, split in (("a", "calibration"), ("b", "test"), ("c", "train"))
+    lines = [f"{s}{label}{i}.jpg,{label},{s},{split}" for s, split in (("a", "calibration"), ("b", "test"), ("c", "train"))
              for label in ("real", "fake", "na") for i in range(10)]  # fmt: skip
     path.write_text("path,label,source_repo,split\n" + "\n".join(lines) + "\n")
     return path
