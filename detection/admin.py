@@ -20,7 +20,7 @@ from detection.models import (
 )
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """What the product wrote down stays as it was written."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -33,7 +33,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         return False  # deleting goes through the service, which destroys the data keys too
 
 
-class ReadOnlyInline(admin.TabularInline):
+class ReadOnlyInline(admin.TabularInline):  # type: ignore[type-arg]
     extra = 0
     can_delete = False
 
@@ -84,7 +84,7 @@ class ModelVersionAdmin(ReadOnlyAdmin):
 
 
 @admin.register(ThresholdProfile)
-class ThresholdProfileAdmin(admin.ModelAdmin):
+class ThresholdProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("name", "organization", "domain", "fake_at", "real_below")
     list_filter = ("organization",)
     list_select_related = ("organization",)

@@ -19,9 +19,8 @@ from rest_framework.views import APIView
 
 from accounts.authentication import HasScope, api_key_of, member_of, organization_of
 from accounts.models import Organization
-from deepfake.errors import DomainError
+from deepfake.errors import DomainError, StorageFull
 from deepfake.pagination import NewestFirst
-from deepfake.storage import StorageFull
 from detection import api_shapes as shapes
 from detection import idempotency, ingest, payloads, services
 from detection.api_limits import SAFE_METHODS, CallerThrottle, add_headers, caller
@@ -65,10 +64,10 @@ class ApiView(APIView):
     def who(self) -> dict[str, Any]:
         return {"actor": member_of(self.request), "api_key": api_key_of(self.request)}
 
-    def validated(self, serializer: type[serializers.Serializer], data: Any) -> dict[str, Any]:
+    def validated(self, serializer: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
         given = serializer(data=data)
         given.is_valid(raise_exception=True)
-        return given.validated_data
+        return dict(given.validated_data)
 
     @contextlib.contextmanager
     def once(self) -> Iterator[idempotency.Once]:
@@ -102,7 +101,7 @@ def parse_id(text: str, prefix: str) -> uuid.UUID:
         raise Http404 from None
 
 
-class ItemInput(serializers.Serializer):
+class ItemInput(serializers.Serializer[Any]):
     file = serializers.FileField(required=False, allow_empty_file=True, max_length=None)
     url = serializers.CharField(required=False, max_length=2000)
 
@@ -213,9 +212,9 @@ class DetectView(ApiView):
 
 
 class JobsView(ApiView):
-    class Query(serializers.Serializer):
+    class Query(serializers.Serializer[Any]):
         status = serializers.ChoiceField(choices=JobStatus.choices, required=False)
-        label = serializers.ChoiceField(choices=Label.choices, required=False)
+        label = serializers.ChoiceField(choices=Label.choices, required=False)  # type: ignore[assignment]
         kind = serializers.ChoiceField(choices=MediaKind.choices, required=False)
         q = serializers.CharField(required=False, max_length=200, help_text="Name, address, digest or id.")
         since = serializers.DateField(required=False)
@@ -241,7 +240,7 @@ class JobsView(ApiView):
         narrowed = {name: asked[name] for name in ("status", "label", "kind", "q", "since", "until") if name in asked}
         jobs = Job.objects.visible_to(self.organization).filtered(**narrowed).for_listing()
         pages = NewestFirst()
-        page = pages.paginate_queryset(jobs, request, view=self) or []
+        page: list[Job] = pages.paginate_queryset(jobs, request, view=self) or []
         return pages.get_paginated_response([payloads.job_payload(job, request, brief=True) for job in page])
 
 
@@ -285,9 +284,9 @@ class JobCancelView(ApiView):
 
 
 class FeedbackView(ApiView):
-    class Input(serializers.Serializer):
+    class Input(serializers.Serializer[Any]):
         job_id = serializers.CharField(max_length=60)
-        label = serializers.ChoiceField(choices=Label.choices)
+        label = serializers.ChoiceField(choices=Label.choices)  # type: ignore[assignment]
         notes = serializers.CharField(required=False, default="", allow_blank=True, max_length=5000)
 
     @extend_schema(

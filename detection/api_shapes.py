@@ -13,7 +13,11 @@ KINDS = MediaKind.choices
 MODES = [("auto", "auto"), *KINDS]
 
 
-class Problem(serializers.Serializer):
+class _Sentences(serializers.ListField):
+    child = serializers.CharField()
+
+
+class Problem(serializers.Serializer[Any]):
     """An error, as RFC 9457 problem details."""
 
     type = serializers.CharField()
@@ -22,10 +26,10 @@ class Problem(serializers.Serializer):
     detail = serializers.CharField(help_text="A sentence for a person.")
     code = serializers.CharField(help_text="Stable, for programs; docs/api.md lists all.")
     request_id = serializers.CharField()
-    fields = serializers.DictField(child=serializers.ListField(child=serializers.CharField()))  # type: ignore[assignment]
+    fields = serializers.DictField(child=_Sentences())  # type: ignore[assignment]
 
 
-class MediaShape(serializers.Serializer):
+class MediaShape(serializers.Serializer[Any]):
     media_id = serializers.CharField()
     uri = serializers.CharField()
     kind = serializers.ChoiceField(choices=KINDS, allow_null=True)
@@ -47,13 +51,13 @@ class SubmittedShape(MediaShape):
     )
 
 
-class StartedShape(serializers.Serializer):
+class StartedShape(serializers.Serializer[Any]):
     job_id = serializers.CharField()
     media_id = serializers.CharField()
     status = serializers.ChoiceField(choices=JobStatus.choices)
 
 
-class BranchShape(serializers.Serializer):
+class BranchShape(serializers.Serializer[Any]):
     branch = serializers.CharField()
     channel = serializers.CharField()
     state = serializers.ChoiceField(choices=["scored", "skipped", "failed"])
@@ -69,13 +73,13 @@ class BranchShape(serializers.Serializer):
     data = serializers.DictField()
 
 
-class ExplanationsShape(serializers.Serializer):
+class ExplanationsShape(serializers.Serializer[Any]):
     saliency_map = serializers.CharField(allow_null=True)
     frequency_heatmap = serializers.CharField(allow_null=True)
     temporal_attention = serializers.CharField(allow_null=True)
 
 
-class ArtifactShape(serializers.Serializer):
+class ArtifactShape(serializers.Serializer[Any]):
     kind = serializers.CharField()
     url = serializers.CharField(help_text="Signed, valid for an hour.")
     mime_type = serializers.CharField()
@@ -87,13 +91,13 @@ class ArtifactShape(serializers.Serializer):
     box = serializers.ListField(child=serializers.FloatField(), allow_null=True)
 
 
-class ThresholdsShape(serializers.Serializer):
+class ThresholdsShape(serializers.Serializer[Any]):
     fake = serializers.FloatField()
     real = serializers.FloatField()
 
 
-class ResultShape(serializers.Serializer):
-    label = serializers.ChoiceField(choices=Label.choices)
+class ResultShape(serializers.Serializer[Any]):
+    label = serializers.ChoiceField(choices=Label.choices)  # type: ignore[assignment]
     score = serializers.FloatField(allow_null=True, help_text="Probability of manipulation, 0 to 1.")
     confidence_interval = serializers.ListField(
         child=serializers.FloatField(), min_length=2, max_length=2, allow_null=True
@@ -112,12 +116,12 @@ class ResultShape(serializers.Serializer):
     )
 
 
-class ErrorShape(serializers.Serializer):
+class ErrorShape(serializers.Serializer[Any]):
     code = serializers.CharField()
     message = serializers.CharField()
 
 
-class JobShape(serializers.Serializer):
+class JobShape(serializers.Serializer[Any]):
     job_id = serializers.CharField()
     media_id = serializers.CharField()
     status = serializers.ChoiceField(choices=JobStatus.choices)
@@ -134,41 +138,41 @@ class JobShape(serializers.Serializer):
     error = ErrorShape(required=False, help_text="Only of a failed job.")
 
 
-class JobListShape(serializers.Serializer):
+class JobListShape(serializers.Serializer[Any]):
     next = serializers.CharField(allow_null=True)
     previous = serializers.CharField(allow_null=True)
     results = JobShape(many=True)
 
 
-class FeedbackShape(serializers.Serializer):
+class FeedbackShape(serializers.Serializer[Any]):
     feedback_id = serializers.CharField()
     job_id = serializers.CharField()
-    label = serializers.ChoiceField(choices=Label.choices)
+    label = serializers.ChoiceField(choices=Label.choices)  # type: ignore[assignment]
 
 
-class ModelShape(serializers.Serializer):
+class ModelShape(serializers.Serializer[Any]):
     name = serializers.CharField()
     channel = serializers.CharField()
     version = serializers.CharField()
     sha256 = serializers.DictField(child=serializers.CharField())
     licence = serializers.CharField()
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]
     fused = serializers.BooleanField(help_text="Whether it has a say in the verdict; otherwise it is only shown.")
     metrics = serializers.DictField()
 
 
-class ModelsShape(serializers.Serializer):
+class ModelsShape(serializers.Serializer[Any]):
     model_version = serializers.CharField()
     thresholds = serializers.DictField(child=ThresholdsShape())
     models = ModelShape(many=True)
 
 
-class CheckShape(serializers.Serializer):
+class CheckShape(serializers.Serializer[Any]):
     ok = serializers.BooleanField()
     detail = serializers.CharField()
 
 
-class HealthShape(serializers.Serializer):
+class HealthShape(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=["ok", "unavailable"])
     checks = serializers.DictField(child=CheckShape(), required=False)
 
@@ -269,7 +273,7 @@ MODELS_EXAMPLE = {
 HEALTH_EXAMPLE = {"status": "ok", "checks": {"database": {"ok": True, "detail": "answers"}}}
 
 
-def answer(shape: type[serializers.Serializer], description: str, example: Any) -> OpenApiResponse:
+def answer(shape: type[serializers.Serializer[Any]], description: str, example: Any) -> OpenApiResponse:
     shown = [OpenApiExample("Example", value=example, response_only=True)]
     return OpenApiResponse(shape, description=description, examples=shown)
 

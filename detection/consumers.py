@@ -15,7 +15,7 @@ from detection.models import Job
 NOT_SIGNED_IN, NOT_FOUND = 4401, 4404
 
 
-class ChangesConsumer(AsyncJsonWebsocketConsumer):
+class ChangesConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channels has no types
     """Sends {"job", "status", "stage", "percent"} for one job, or for all of the member's organisation."""
 
     group = ""
@@ -45,7 +45,7 @@ class ChangesConsumer(AsyncJsonWebsocketConsumer):
         await self.send_json(event["data"])
 
 
-@database_sync_to_async
+@database_sync_to_async  # type: ignore[untyped-decorator]
 def _is_visible(user: Any, job_id: uuid.UUID) -> bool:
     return Job.objects.visible_to(user).filter(pk=job_id).exists()
 

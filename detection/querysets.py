@@ -14,15 +14,8 @@ from django.utils import timezone
 from accounts.models import Organization
 
 if TYPE_CHECKING:
-    from detection.models import Job, Media, WebhookDelivery
+    from detection.models import Job, Media, WebhookDelivery  # noqa: F401  (named in text below)
 
-    MediaBase = models.QuerySet[Media]
-    JobBase = models.QuerySet[Job]
-    WebhookDeliveryBase = models.QuerySet[WebhookDelivery]
-else:
-    MediaBase = JobBase = WebhookDeliveryBase = models.QuerySet
-
-HEARTBEAT_INTERVAL = timedelta(seconds=2)
 STALE_AFTER = timedelta(seconds=15)
 
 
@@ -31,13 +24,13 @@ def _organization_of(viewer: Any) -> Organization | None:
     return viewer if isinstance(viewer, Organization) else getattr(viewer, "organization", None)
 
 
-class MediaQuerySet(MediaBase):
+class MediaQuerySet(models.QuerySet["Media"]):
     def visible_to(self, viewer: Any) -> Self:
         organization = _organization_of(viewer)
         return self.none() if organization is None else self.filter(organization=organization)
 
 
-class JobQuerySet(JobBase):
+class JobQuerySet(models.QuerySet["Job"]):
     def visible_to(self, viewer: Any) -> Self:
         organization = _organization_of(viewer)
         return self.none() if organization is None else self.filter(organization=organization)
@@ -90,7 +83,7 @@ class JobQuerySet(JobBase):
         ).prefetch_related("result__branch_scores", "result__artifacts")
 
 
-class WebhookDeliveryQuerySet(WebhookDeliveryBase):
+class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
     def due(self) -> Self:
         """Neither taken nor given up, its time has come, and nobody is at it."""
         now = timezone.now()

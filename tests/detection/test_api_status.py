@@ -190,7 +190,15 @@ FROM_REST_FRAMEWORK = {
     "unsupported_media_type",
 }
 # Where in a call the code stands, by the name of what is called.
-CODE_AT = {"DomainError": 1, "FetchError": 1, "StorageError": 1, "__init__": 1, "_fail_or_retry": 1, "_end": 3, "error_response": 2}
+CODE_AT = {
+    "DomainError": 1,
+    "FetchError": 1,
+    "StorageError": 1,
+    "__init__": 1,
+    "_fail_or_retry": 1,
+    "_end": 3,
+    "error_response": 2,
+}
 
 
 def codes_in_source() -> set[str]:

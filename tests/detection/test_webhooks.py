@@ -6,10 +6,15 @@ import base64
 import hashlib
 import hmac
 import json
+import re
+import shutil
+import subprocess
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from accounts.services import derive_signing_secret
@@ -136,9 +141,9 @@ def test_gone_stops_at_once(started: Job, run_next: Any, server: Any) -> None:
     assert webhooks.deliver_due() == 0
 
 
-def test_private_receiver_is_not_called(started: Job, run_next: Any, server: Any, settings: Any) -> None:
+def test_private_receiver_is_not_called(started: Job, run_next: Any, server: Any, local_servers: Any) -> None:
     run_next()
-    settings.FETCH_ALLOW_PRIVATE = False
+    local_servers.FETCH_ALLOW_PRIVATE = False
     webhooks.deliver_due()
     assert server.seen == []
     assert "private" in WebhookDelivery.objects.get().last_error
@@ -172,3 +177,60 @@ def test_signature_field_does_not_sign_itself() -> None:
     body = {"event": "job.completed", "job_id": "job_1"}
     assert webhooks.sign(body, b"s") == webhooks.sign({**body, "signature": "x"}, b"s")
     assert webhooks.sign(body, b"s") != webhooks.sign({**body, "job_id": "job_2"}, b"s")
+
+
+@pytest.fixture
+def guide() -> dict[str, Any]:
+    """The functions that docs/api.md gives to integrators in Python."""
+    text = (Path(settings.BASE_DIR) / "docs/api.md").read_text()
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        if "def is_genuine" in block:
+            exec(block, names)
+    return names
+
+
+def test_code_of_the_guide_recognises_a_call(
+    started: Job, run_next: Any, server: Any, api_key_and_text: Any, guide: dict[str, Any]
+) -> None:
+    run_next()
+    webhooks.deliver_due()
+    key, call = api_key_and_text[1], server.seen[0]
+    headers = {name.lower(): value for name, value in call.headers.items()}
+    assert guide["is_genuine"](key, headers, call.body)
+    assert not guide["is_genuine"](key, headers, call.body + b" ")
+    assert not guide["is_genuine"](key + "x", headers, call.body)
+    body = json.loads(call.body)
+    assert guide["is_genuine_body"](key, body)
+    assert not guide["is_genuine_body"](key, {**body, "status": "failed"})
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+def test_node_code_of_the_guide_recognises_a_call(
+    started: Job, run_next: Any, server: Any, api_key_and_text: Any, tmp_path: Path
+) -> None:
+    run_next()
+    webhooks.deliver_due()
+    call = server.seen[0]
+    text = (Path(settings.BASE_DIR) / "docs/api.md").read_text()
+    script = tmp_path / "check.mjs"
+    script.write_text("\n".join(re.findall(r"```js\n(.*?)```", text, re.DOTALL)) + NODE_CHECK)
+    given = {
+        "key": api_key_and_text[1],
+        "headers": {name.lower(): value for name, value in call.headers.items()},
+        "body": call.body.decode(),
+    }
+    answer = subprocess.run(
+        [shutil.which("node") or "node", script], input=json.dumps(given), capture_output=True, text=True, check=True
+    )
+    assert json.loads(answer.stdout) == [True, False, True, False]
+
+
+NODE_CHECK = """
+import { readFileSync } from "node:fs";
+const { key, headers, body } = JSON.parse(readFileSync(0, "utf8"));
+console.log(JSON.stringify([
+  isGenuine(key, headers, Buffer.from(body)), isGenuine(key, headers, Buffer.from(body + " ")),
+  isGenuineBody(key, JSON.parse(body)), isGenuineBody(key + "x", JSON.parse(body)),
+]));
+"""
