@@ -86,8 +86,13 @@ def test_too_few_sources_leave_a_domain_out() -> None:
 
 def manifest(folder: Path) -> Path:
     path = folder / "manifest.csv"
-    lines = [f"{s}{label}{i}.jpg,{label},{s},{split}" for s, split in (("a", "calibration"), ("b", "test"), ("c", "train"))
-             for label in ("real", "fake", "na") for i in range(10)]  # fmt: skip
+    sources = (("a", "calibration"), ("b", "test"), ("c", "train"))
+    lines = [
+        f"{source}{label}{i}.jpg,{label},{source},{split}"
+        for source, split in sources
+        for label in ("real", "fake", "na")
+        for i in range(10)
+    ]
     path.write_text("path,label,source_repo,split\n" + "\n".join(lines) + "\n")
     return path
 
