@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,9 +31,10 @@ class Limits:
     frame_long_side: int = 960  # video frames are decoded no larger than this
     frames_bytes: int = 256 * 1024 * 1024  # all frames of one clip together; long clips get smaller frames
     memory_bytes: int = 2 * 1024**3  # address space of the decoding child
-    still_s: float = 10.0  # wall seconds for a still
-    recording_s: float = 80.0  # wall seconds for a recording; CPU seconds may be twice that
-    rendition_s: float = 900.0
+    still_s: float = 30.0  # wall seconds for a still; wide, because the machine may be busy
+    recording_s: float = 300.0
+    rendition_s: float = 3600.0
+    cpu_share: float = 1 / 3  # of the wall seconds, as CPU seconds: they end what computes without end
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def thumbnail(path: Path, out_path: Path, *, side: int = 320, limits: Limits = L
 
 def _render(job: str, source: _Source, out_path: Path, limits: Limits, asked: Mapping[str, Any]) -> str:
     with out_path.open("wb") as output:
-        answer = _run(f"detection.engine.rendition:{job}", source, limits, asked, output, limits.rendition_s)
+        answer = _run(f"detection.engine.rendition:{job}", source, limits, asked, output)
     return str(answer.value["mime"])
 
 
@@ -151,7 +153,6 @@ def _run(
     limits: Limits,
     asked: Mapping[str, Any] | None = None,
     output: IO[bytes] | None = None,
-    wall_s: float | None = None,
 ) -> Answer:
     arguments = {
         "container": source.container,
@@ -163,8 +164,11 @@ def _run(
         "frames_bytes": limits.frames_bytes,
         **(asked or {}),
     }
-    wall_s = wall_s or (limits.still_s if source.is_still else limits.recording_s)
-    child = ChildLimits(memory_bytes=limits.memory_bytes, cpu_s=round(wall_s * 2), wall_s=wall_s)
+    wall_s = limits.still_s if source.is_still else limits.recording_s
+    if output is not None and not source.is_still:
+        wall_s = limits.rendition_s
+    cpu_s = max(5, math.ceil(wall_s * limits.cpu_share))
+    child = ChildLimits(memory_bytes=limits.memory_bytes, cpu_s=cpu_s, wall_s=wall_s)
     return sandbox.run(job, source.path, arguments, limits=child, output=output)
 
 

@@ -54,8 +54,11 @@ def load(name: str) -> Net:
     return net
 
 
-def load_model(path: Path, sha256: str | None = None) -> _OpenVinoModel:
-    """Return an OpenVINO model that is no branch (face finder, voice activity), loaded once. Raises WeightsInvalid."""
+def load_model(path: Path, sha256: str | None = None, *, cores: int | None = None) -> _OpenVinoModel:
+    """Return an OpenVINO model that is no branch (face finder, voice activity), loaded once. Raises WeightsInvalid.
+
+    cores: threads of one inference, `threads()` when None; a net of a millisecond loses more by sharing than it wins.
+    """
     model = _models.get(path)
     if model is None:
         with _lock:
@@ -63,7 +66,7 @@ def load_model(path: Path, sha256: str | None = None) -> _OpenVinoModel:
             if model is None:
                 if sha256 is not None:
                     check_file(path, sha256)
-                model = _models[path] = _OpenVinoModel(path)
+                model = _models[path] = _OpenVinoModel(path, cores)
     return model
 
 
@@ -75,7 +78,8 @@ def check_file(path: Path, sha256: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
         raise WeightsInvalid(
-            f"The weight file {path} was altered: its SHA-256 is {found}, expected {sha256}. Restore it from the release."
+            f"The weight file {path} was altered: its SHA-256 is {found}, expected {sha256}. "
+            "Restore it from the release."
         )
 
 
@@ -104,7 +108,7 @@ def _has_cuda() -> bool:
 class _OpenVinoModel:
     """A compiled model; every thread has its own infer request."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, cores: int | None = None) -> None:
         import openvino as ov
 
         core = ov.Core()
@@ -116,12 +120,14 @@ class _OpenVinoModel:
                 {
                     "INFERENCE_PRECISION_HINT": "f32",
                     "PERFORMANCE_HINT": "LATENCY",
-                    "INFERENCE_NUM_THREADS": threads(),
+                    "INFERENCE_NUM_THREADS": cores or threads(),
                 },
             )
         except RuntimeError as error:
             raise WeightsInvalid(f"The weight file {path} cannot be loaded: {error}") from error
-        self.names = [output.get_any_name() if output.get_names() else str(i) for i, output in enumerate(self.compiled.outputs)]
+        self.names = [
+            output.get_any_name() if output.get_names() else str(i) for i, output in enumerate(self.compiled.outputs)
+        ]
         self._local = threading.local()
 
     def __call__(self, *inputs: NDArray[Any]) -> Outputs:

@@ -78,8 +78,8 @@ def load(file: Any, arguments: dict[str, Any]) -> tuple[Image.Image, dict[str, A
             warnings.append("The picture is truncated or damaged; what could be decoded of it was analysed.")
         else:
             whole = image
-        upright = ImageOps.exif_transpose(whole)
-        picture = _as_rgb(upright)
+        ImageOps.exif_transpose(whole, in_place=True)
+        picture = _as_rgb(whole)
     if max(picture.size) > long_side:
         picture.thumbnail((long_side, long_side), Image.Resampling.LANCZOS, reducing_gap=2.0)
         warnings.append(f"The picture is very large and was analysed at {picture.width} × {picture.height} pixels.")

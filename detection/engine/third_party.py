@@ -82,9 +82,9 @@ def load(name: str) -> runtime._OpenVinoModel:
         path = _mtcnn_path(name)
         if not path.is_file():
             raise WeightsInvalid(f"The weight file {path} is missing. Run `make setup`.")
-        return runtime.load_model(path)
+        return runtime.load_model(path, cores=1)
     model = MODELS[name]
-    return runtime.load_model(model.path, model.sha256)
+    return runtime.load_model(model.path, model.sha256, cores=1)
 
 
 def install() -> list[Path]:

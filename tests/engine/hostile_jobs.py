@@ -67,8 +67,8 @@ def reach_out(file: Any, arguments: dict[str, Any], sink: Any, output: Any) -> d
     """Try each forbidden thing; answers which ones worked."""
     attempts = {
         "network": lambda: socket.create_connection(("127.0.0.1", arguments["port"]), timeout=2),
-        "read a file": lambda: open("/etc/passwd"),
-        "write a file": lambda: open(arguments["new_file"], "w"),
+        "read a file": lambda: os.close(os.open("/etc/passwd", os.O_RDONLY)),
+        "write a file": lambda: os.close(os.open(arguments["new_file"], os.O_WRONLY | os.O_CREAT)),
         "fork": os.fork,
         "execute": lambda: os.execv("/bin/true", ["true"]),
         "signal the server": lambda: os.kill(arguments["server"], 0),

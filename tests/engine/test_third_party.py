@@ -28,7 +28,7 @@ def test_an_unreachable_index_is_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr(third_party, "FOLDER", tmp_path / "models")
     unreachable = subprocess.CompletedProcess([], 1, stdout="", stderr="ERROR: no route to host")
     monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: unreachable)
-    with pytest.raises(WeightsInvalid, match="no route to host.*make setup"):
+    with pytest.raises(WeightsInvalid, match=r"no route to host.*make setup"):
         third_party.install()
 
 
