@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Mapping
+
+from django.conf import settings
 
 
 class DomainError(Exception):
@@ -30,4 +33,7 @@ def is_disk_full(error: BaseException) -> bool:
     """Whether an error of the file system, or of SQLite, says that there is no room left."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return "database or disk is full" in str(error)
+    text = str(error)
+    if "disk I/O error" in text:  # what SQLite says when it cannot even make its journal
+        return shutil.disk_usage(settings.DATA_DIR).free < 1_000_000
+    return "database or disk is full" in text

@@ -7,9 +7,11 @@ the application makes it; with videos both would take the process's memory.
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -145,6 +147,9 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
     def _refuse(self, error: DomainError) -> None:
         """Answer at once, past the application, and close."""
         self.refused = True
+        with suppress(OSError):  # a full disk may refuse the last buffered bytes, too
+            self.content.close()
+        self.content = io.BytesIO()
         request = HttpRequest()
         request.path = self.channel._path.partition(b"?")[0].decode("latin-1")
         request.META["HTTP_ACCEPT"] = self.requestHeaders.getRawHeaders(b"accept", [b""])[0].decode("latin-1")
