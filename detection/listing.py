@@ -55,19 +55,21 @@ class JobPage:
         return any(not job.is_final for job in self.jobs)
 
 
-def page_of(jobs: JobQuerySet, *, older: str = "", newer: str = "", size: int = PAGE_SIZE) -> JobPage:
+def page_of(jobs: JobQuerySet, *, older: str = "", newer: str = "") -> JobPage:
     """Return the page behind one of the cursors, the newest one without; a cursor that is none is ignored."""
     rows = jobs.select_related("media", "result", "created_by", "api_key").only(*ROW_COLUMNS)
     if newer and (place := _place(newer)):
-        found = list(rows.filter(_after(*place)).order_by("created_at", "id")[: size + 1])
-        page = list(reversed(found[:size]))
-        return JobPage(page, _cursor(page[-1]) if page else "", _cursor(page[0]) if len(found) > size else "")
+        found = list(rows.filter(_after(*place)).order_by("created_at", "id")[: PAGE_SIZE + 1])
+        page = list(reversed(found[:PAGE_SIZE]))
+        return JobPage(page, _cursor(page[-1]) if page else "", _cursor(page[0]) if len(found) > PAGE_SIZE else "")
     place = _place(older)
     if place:
         rows = rows.filter(_before(*place))
-    found = list(rows.order_by("-created_at", "-id")[: size + 1])
-    page = found[:size]
-    return JobPage(page, _cursor(page[-1]) if len(found) > size else "", _cursor(page[0]) if place and page else "")
+    found = list(rows.order_by("-created_at", "-id")[: PAGE_SIZE + 1])
+    page = found[:PAGE_SIZE]
+    return JobPage(
+        page, _cursor(page[-1]) if len(found) > PAGE_SIZE else "", _cursor(page[0]) if place and page else ""
+    )
 
 
 def _before(created_at: datetime, job_id: uuid.UUID) -> Q:

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from detection import artifacts as signed
 from detection import charts, words
-from detection.models import BranchScore, ExplanationArtifact, InferenceResult, Job, Media, MediaKind
+from detection.models import BranchScore, ExplanationArtifact, InferenceResult, Job, Label, Media, MediaKind
 
 _BRANCH_STATES = {"scored": 0, "skipped": 2, "failed": 1}
 
@@ -245,6 +245,8 @@ def _player(
         "duration": media.duration_s or 0,
         "faces": faces,
         "overlays": overlays,
+        # A fake opens at the moment that says most; anything else at its beginning.
+        "start": overlays[0]["time"] if overlays and result.label == Label.FAKE else 0,
         "fakeAt": result.threshold_fake,
         "realBelow": result.threshold_real,
     }

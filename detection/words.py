@@ -48,7 +48,8 @@ SIGNALS: dict[str, Signal] = {
     "physiology": Signal(
         "Blink, pulse and posture",
         "Measures blinking, head movement, face geometry and the faint pulse that a real face shows.",
-        "Short clips, make-up, low light and compression hide these signs. It supports the other signals more than it decides.",
+        "Short clips, make-up, low light and compression hide these signs. It supports the others more than it "
+        "decides.",
     ),
     "provenance": Signal(
         "Content Credentials",
@@ -100,6 +101,8 @@ SKIP_REASONS: dict[str, str] = {
 
 STAGES: dict[str, str] = {
     "": "Waiting for a free worker",
+    "starting": "Starting",
+    "waiting to try again": "Waiting to try again",
     "fetching": "Fetching the file",
     "decoding": "Decoding",
     "faces": "Finding faces",
@@ -119,15 +122,14 @@ CHECK_ADDRESS = "Open the address in a private browser window. If it fails there
 FAILURE_ADVICE: dict[str, str] = {
     "media_unreadable": SAVE_AGAIN,
     "decoder_crashed": "The file is damaged or built to harm. Ask for another copy, or save it again and send that.",
-    "unsupported_type": "Send a picture (JPEG, PNG, WebP, HEIC), a clip (MP4, WebM, MOV, MKV, AVI) or a recording (WAV, "
-    "MP3, M4A, OGG, FLAC).",
+    "unsupported_type": "Send a picture (JPEG, PNG, WebP, HEIC), a clip (MP4, WebM, MOV, MKV, AVI) or a recording "
+    "(WAV, MP3, M4A, OGG, FLAC).",
     "deadline_exceeded": "Cut out the part that matters, 10 minutes at most, and send that.",
     "file_too_large": "Send a shorter or smaller version of the file.",
     "out_of_memory": "Send a smaller version of the file, or try again when fewer analyses are running.",
     "weights_invalid": ASK_ADMINISTRATOR,
-    "internal_error": ASK_ADMINISTRATOR,
     "storage_full": "The server's disk is full. Tell your administrator, then run the analysis again.",
-    "worker_crashed": "The file brought the analysis down more than once. Save it again in another format and send that.",
+    "worker_crashed": "The file brought the analysis down more than once. Save it in another format and send that.",
     "platform_page": "Download the clip from the platform, or find the address of the file itself, and send that.",
     "url_is_web_page": "The address leads to a page, not to a file. Copy the address of the picture or clip itself.",
     "url_not_allowed": "Use an address that anyone on the internet can open, or download the file and send that.",

@@ -30,6 +30,7 @@ function attach(player, root) {
   }
 
   if (isPlayable) follow(media, show);
+  if (isPlayable && data.start > 0) openAt(media, data.start + 0.001);
   if (timeline) steer(timeline, { seek, now, length });
   player.addEventListener("keydown", (event) => step(event, { seek, now, length, media, data, timeline }));
   for (const link of root.querySelectorAll("[data-seek]")) {
@@ -44,6 +45,14 @@ function attach(player, root) {
   }
   stage.onChange(show);
   show();
+}
+
+function openAt(media, seconds) {
+  const jump = () => {
+    if (media.currentTime === 0) media.currentTime = seconds;
+  };
+  if (media.readyState >= 1) jump();
+  else media.addEventListener("loadedmetadata", jump, { once: true });
 }
 
 function mark(root, link) {

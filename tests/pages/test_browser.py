@@ -1,0 +1,315 @@
+"""The pages in a real browser, against a served process: live progress, keyboard, themes, accessibility, the CSP."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests import factories
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+VERDICT_MS = 90_000  # a picture takes a second; a busy test machine may need much longer
+SEED = "from tests.pages.seed_site import seed; seed()"
+
+
+class Site:
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        dropped = ("DJANGO_SETTINGS_MODULE", "DATABASE_URL", "REDIS_URL", "DEBUG")
+        kept = {name: value for name, value in os.environ.items() if name not in dropped}
+        self.environment = kept | {"DATA_DIR": str(folder), "PORT": str(port), "WORKER_THREADS": "1"}
+        self.manage("migrate", "-v0")
+        self.jobs: dict[str, str] = json.loads(self.manage("shell", "-v0", "-c", SEED).splitlines()[-1])
+        self.log = (folder / "serve.log").open("w")
+        command = [sys.executable, "manage.py", "serve"]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=self.log, stderr=self.log)
+        self._wait()
+
+    def manage(self, *arguments: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _wait(self) -> None:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{self.url}/accounts/login/", timeout=2)
+                return
+            except OSError:
+                assert self.process.poll() is None, Path(self.log.name).read_text()
+                time.sleep(0.2)
+        raise AssertionError("the site did not start")
+
+    def page(self, name: str) -> str:
+        return f"{self.url}/analyses/{self.jobs[name]}/"
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+        self.log.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("site"))
+    yield site
+    site.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    # Closed with this module: its event loop would stand in the way of Django's own tests.
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def session(site: Site, browser: Browser) -> Any:
+    """Alice's cookies, taken by signing in through the form once."""
+    context = browser.new_context()
+    page = context.new_page()
+    sign_in(page, site)
+    expect(page.get_by_role("heading", name="Analyses", exact=True)).to_be_visible()
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+def sign_in(page: Page, site: Site, name: str = "alice") -> None:
+    page.goto(site.url + "/")
+    page.get_by_label("User name or e-mail").fill(name)
+    page.get_by_label("Password", exact=True).fill(factories.PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+
+
+@pytest.fixture
+def open_page(browser: Browser, session: Any) -> Iterator[Any]:
+    """Open a signed-in page; at the end, nothing may have been logged as an error or refused by the policy."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_(url: str, *, width: int = 1280, theme: str = "light", allowed: str = "", **options: Any) -> Page:
+        options = {"storage_state": session} | options
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: note(message.type, message.text, allowed))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(url)
+        return page
+
+    def note(kind: str, text: str, allowed: str) -> None:
+        if kind in ("error", "warning") and not (allowed and allowed in text):
+            complaints.append(text)
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def address(site: Site, name: str) -> str:
+    fixed = {
+        "list": "/",
+        "empty": "/?q=nothing-like-this",
+        "two-factor": "/accounts/2fa/",
+        "password": "/accounts/password/change/",
+        "missing": "/nowhere",
+    }
+    if name in fixed:
+        return site.url + fixed[name]
+    if name.startswith("delete"):
+        return site.page("video") + "delete/"
+    if name == "report":
+        return site.page("video").removesuffix("/") + "/report"
+    return site.page(name)
+
+
+PAGES = (
+    "list",
+    "empty",
+    "video",
+    "image",
+    "audio",
+    "failed",
+    "cancelled",
+    "delete",
+    "report",
+    "two-factor",
+    "password",
+    "missing",
+)
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
+
+
+def check_both_themes(page: Page) -> None:
+    found = Axe().run(page, options={"runOnly": RULES})
+    assert found.violations_count == 0, found.generate_report()
+    page.emulate_media(color_scheme="dark")
+    found = Axe().run(page, options={"runOnly": {"type": "rule", "values": ["color-contrast"]}})
+    assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_accessibility(open_page, site, name):
+    page = open_page(address(site, name), allowed="404 (Not Found)" if name == "missing" else "")
+    page.wait_for_load_state("networkidle")
+    for summary in page.locator("main details > summary").all():
+        summary.click()
+    check_both_themes(page)
+
+
+def test_accessibility_of_sign_in(open_page, site):
+    check_both_themes(open_page(site.url + "/accounts/login/", storage_state=None))
+
+
+def test_accessibility_check_finds_faults(open_page, site):
+    page = open_page(site.url + "/")
+    page.evaluate("document.querySelector('#filter-q').labels[0].remove()")
+    page.evaluate("document.querySelector('#filter-q').removeAttribute('placeholder')")
+    assert Axe().run(page, options={"runOnly": RULES}).violations_count > 0
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1024])
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_scrolls_sideways(open_page, site, name, width):
+    page = open_page(address(site, name), width=width, allowed="404 (Not Found)" if name == "missing" else "")
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_upload_becomes_a_verdict_without_a_reload(open_page, site, tmp_path):
+    page = open_page(site.url + "/")
+    page.evaluate("window.neverReloaded = true")
+    picture = ROOT / "tests" / "media" / "astronaut.jpg"
+    page.locator("input[type=file]").set_input_files(picture)
+    row = page.locator("tr.job-row", has_text="astronaut.jpg").first
+    expect(row).to_be_visible()
+    expect(row.locator(".verdict-badge")).to_be_visible(timeout=VERDICT_MS)
+    assert page.evaluate("window.neverReloaded") is True
+    row.get_by_role("link").click()
+    expect(page.locator("#verdict-word")).to_be_visible()
+    expect(page.locator(".branch").first).to_be_visible()
+
+
+def test_an_analysis_that_is_open_finishes_by_itself(open_page, site):
+    page = open_page(site.page("image"))
+    page.get_by_role("button", name="Run again").click()
+    page.wait_for_url(lambda url: site.jobs["image"] not in url)
+    page.evaluate("window.neverReloaded = true")
+    outcome = page.locator("#verdict-word, #outcome:has-text('No result')")
+    expect(outcome).to_be_visible(timeout=VERDICT_MS)
+    expect(page.locator("[data-live-status]")).to_contain_text("The analysis")
+    assert page.evaluate("window.neverReloaded") is True
+
+
+def test_a_refused_file_says_why(open_page, site):
+    page = open_page(site.url + "/", allowed="415")
+    page.locator("input[type=file]").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"words"})
+    refused = page.locator(".upload-item.is-refused")
+    expect(refused).to_contain_text("a.txt")
+    refused.get_by_role("button", name="Dismiss").click()
+    expect(refused).to_have_count(0)
+
+
+def test_filters_follow_at_once_and_live_in_the_address(open_page, site):
+    page = open_page(site.url + "/")
+    page.get_by_label("Kind").select_option("audio")
+    expect(page.locator("tr.job-row")).to_have_count(1)
+    assert page.url.endswith("?kind=audio")
+    page.reload()
+    expect(page.locator("tr.job-row")).to_have_count(1)
+    page.get_by_role("link", name="Clear").click()
+    expect(page.locator("tr.job-row", has_text="speech.mp4")).to_be_visible()
+
+
+def test_the_theme_is_remembered_and_painted_by_the_server(open_page, site):
+    page = open_page(site.url + "/", theme="light")
+    page.get_by_role("button", name="Switch between light and dark").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+
+
+def test_timeline_by_keyboard_and_pointer(open_page, site):
+    page = open_page(site.page("video"))
+    page.wait_for_function("document.querySelector('video').readyState >= 1")
+    slider = page.get_by_role("slider", name="Position")
+    slider.focus()
+    expect(slider).to_have_attribute("aria-valuenow", "1.2")  # a fake opens at its strongest frame
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuenow", "1.0")
+    page.keyboard.press(".")
+    page.wait_for_function("Math.abs(document.querySelector('video').currentTime - 1.04) < 0.001")
+    page.keyboard.press("End")
+    expect(slider).to_have_attribute("aria-valuenow", "4.0")
+    box = slider.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 10)
+    page.wait_for_function("Math.abs(document.querySelector('video').currentTime - 2) < 0.1")
+
+
+def test_a_key_frame_seeks_and_shows_its_heatmap(open_page, site):
+    page = open_page(site.page("video"))
+    page.wait_for_function("document.querySelector('video').readyState >= 1")
+    heat = page.locator("[data-heat] image")
+    expect(heat).to_have_class("heat")
+    page.get_by_role("slider", name="Position").press("Home")
+    expect(heat).to_have_class("heat is-off")
+    page.locator(".frame-card").first.click()
+    expect(heat).to_have_class("heat")
+    page.wait_for_function("Math.abs(document.querySelector('video').currentTime - 1.2) < 0.05")
+    page.get_by_role("button", name="Heatmap").click()
+    expect(heat).to_have_class("heat is-off")
+
+
+def test_faces_are_boxed(open_page, site):
+    page = open_page(site.page("image"))
+    expect(page.locator(".face-tag")).to_have_text("Person 1, 90 %")
+    page.get_by_role("button", name="Faces").click()
+    expect(page.locator(".face-tag")).to_have_count(0)
+
+
+def test_without_a_script_everything_is_still_there(open_page, site):
+    page = open_page(site.url + "/", java_script_enabled=False)
+    picture = ROOT / "tests" / "media" / "astronaut.jpg"
+    page.locator("input[type=file]").set_input_files(picture)
+    page.get_by_role("button", name="Analyse").click()
+    expect(page.get_by_role("heading", name="astronaut.jpg")).to_be_visible()
+    page.goto(site.page("video"))
+    expect(page.locator("#verdict-word")).to_be_visible()
+    expect(page.locator(".lane-plot").first).to_be_visible()
+    page.get_by_role("link", name="Delete").click()
+    expect(page.get_by_role("button", name="Delete for good")).to_be_visible()
+
+
+def test_keyboard_reaches_the_content_first(open_page, site):
+    page = open_page(site.url + "/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
