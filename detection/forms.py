@@ -20,12 +20,13 @@ class ManyFilesInput(forms.ClearableFileInput):
 class ManyFilesField(forms.FileField):
     widget = ManyFilesInput
 
-    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile]:
+    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile[Any]]:
         return [super(ManyFilesField, self).clean(file, initial) for file in data or []]
 
 
 class SubmitForm(forms.Form):
-    files = ManyFilesField(required=False, allow_empty_file=True, max_length=255)
+    # The form class itself loses this name to its fields, so it does not hide BaseForm.files.
+    files = ManyFilesField(required=False, allow_empty_file=True, max_length=255)  # type: ignore[assignment]
     # Not a URLField: the service refuses addresses with sentences that say more than "enter a valid URL".
     url = forms.CharField(required=False, max_length=2000)
 

@@ -95,9 +95,8 @@ def upload(request: HttpRequest) -> HttpResponse:
     organization = organization_of(request)
     form = SubmitForm(request.POST, request.FILES)
     if not form.is_valid():
-        raise DomainError(
-            " ".join(form.errors.get("__all__") or ["Choose a file or paste an address."]), "nothing_sent"
-        )
+        sentences = [str(error) for errors in form.errors.values() for error in errors]
+        raise DomainError(" ".join(sentences), "nothing_sent")
     items: list[dict[str, Any]] = [{"file": file, "filename": file.name or ""} for file in form.cleaned_data["files"]]
     if form.cleaned_data["url"]:
         items.append({"url": form.cleaned_data["url"]})

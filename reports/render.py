@@ -129,7 +129,7 @@ def pdf(job: Job) -> bytes:
     fetcher = weasyprint.URLFetcher(allowed_protocols=("data",), allow_redirects=False)
     document = weasyprint.HTML(string=html(job, is_page=False), url_fetcher=fetcher)
     style = weasyprint.CSS(string=STYLESHEET.read_text(), url_fetcher=fetcher)
-    return document.write_pdf(stylesheets=[style])
+    return bytes(document.write_pdf(stylesheets=[style]))
 
 
 def response(job: Job, wanted: str) -> HttpResponse:
