@@ -80,13 +80,21 @@ def _accept(control: socket.socket, poll: Any, children: dict[int, _Child], shie
         return False
     request = json.loads(message)
     report = socket.socket(fileno=files[0])
-    module, _, name = request["job"].partition(":")
-    function = getattr(importlib.import_module(module), name)
-    pid = os.fork()
+    pid = -1
+    try:
+        module, _, name = request["job"].partition(":")
+        function = getattr(importlib.import_module(module), name)
+        pid = os.fork()
+    except (ImportError, AttributeError, OSError):  # no such job, or no memory for another process
+        traceback.print_exc()
+        report.close()  # the server reads the end of the stream: this job failed, the others go on
+        return True
+    finally:
+        if pid != 0:
+            for descriptor in files[1:]:
+                os.close(descriptor)
     if pid == 0:
         _be_child(function, request, files)
-    for descriptor in files[1:]:
-        os.close(descriptor)
     child = _Child(pid, os.pidfd_open(pid), report, shields)
     for descriptor in (child.pidfd, report.fileno()):
         children[descriptor] = child

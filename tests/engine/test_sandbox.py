@@ -121,6 +121,15 @@ def test_a_killed_zygote_is_replaced(some_file):
     assert run("echo", some_file).value["read"] == 10
 
 
+def test_a_job_that_does_not_exist_fails_alone(some_file):
+    run("echo", some_file)
+    process = sandbox._zygote._process
+    with pytest.raises(DecoderCrashed):
+        run("no_such_function", some_file)
+    assert run("echo", some_file).value["read"] == 10
+    assert sandbox._zygote._process is process
+
+
 def test_a_job_whose_zygote_dies_says_try_again(some_file):
     run("echo", some_file)
     process = sandbox._zygote._process
