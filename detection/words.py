@@ -96,7 +96,7 @@ SKIP_REASONS: dict[str, str] = {
     "too_short": "Too short",
     "too_small": "Too small",
     "face_too_small": "Face too small",
-    "absent": "None present",
+    "no_manifest": "None present",
 }
 
 STAGES: dict[str, str] = {

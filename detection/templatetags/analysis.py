@@ -142,7 +142,11 @@ def score_geometry(result: Any, width: float) -> dict[str, Any]:
     """The scale in user units, for paper, where lengths in percent are not reliable."""
     shares = {name: value for name, value in _scale(result).items() if isinstance(value, str)}
     found: dict[str, Any] = {name: charts.units(value, width) for name, value in shares.items()}
-    return {"score": None, "middle": charts.units(charts.percent(_middle(result)), width)} | found
+    return {
+        "score": None,
+        "has_middle": _scale(result)["has_middle"],
+        "middle": charts.units(charts.percent(_middle(result)), width),
+    } | found
 
 
 def _middle(result: Any) -> float:
@@ -162,6 +166,7 @@ def _scale(result: Any) -> dict[str, Any]:
         }
     return {
         "result": result,
+        "has_middle": result.threshold_fake - result.threshold_real > 0.02,
         "real": charts.percent(result.threshold_real),
         "fake": charts.percent(result.threshold_fake),
         "unsure_width": charts.percent(result.threshold_fake - result.threshold_real),
