@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from detection.engine import patches
-from detection.engine.branches import synthesis
+from detection.engine.branches.synthesis_net import SynthesisNet
 from detection.training.pictures import Picture, read_rgb
 
 Features = NDArray[np.float32]
@@ -62,7 +62,7 @@ def frozen_backbone() -> Callable[[Sequence[Picture]], Features]:
     """Return the function that gives (n, 544): mean and spread of each stage of the ImageNet EfficientNet-Lite0."""
     from detection.training.synthesis import MEAN, STD, load_pretrained
 
-    net = synthesis.build().eval()
+    net = SynthesisNet().eval()
     load_pretrained(net)
 
     @torch.inference_mode()

@@ -29,12 +29,12 @@ def calibrate(items: Sequence[Picture], logits: Scores) -> tuple[float, float]:
     return 1 / slope, float(model.intercept_[0])
 
 
-def measure(items: Sequence[Picture], scores: Scores) -> dict[str, Any]:
+def measure(items: Sequence[Picture], scores: Scores, *, rounds: int = 1000) -> dict[str, Any]:
     """Return AUROC with a grouped interval for all, per kind, and per generator against the reals of its kind."""
-    figures = {"all": _figures(items, scores)}
+    figures = {"all": _figures(items, scores, rounds)}
     for kind in sorted({item.kind for item in items}):
         rows = np.array([item.kind == kind for item in items])
-        figures[kind] = _figures(_pick(items, rows), scores[rows])
+        figures[kind] = _figures(_pick(items, rows), scores[rows], rounds)
     figures["by_generator"] = _by_generator(items, scores)
     return figures
 
@@ -53,9 +53,9 @@ def earns_its_place(items: Sequence[Picture], net: Scores, rivals: Mapping[str, 
     }
 
 
-def _figures(items: Sequence[Picture], scores: Scores) -> dict[str, Any]:
+def _figures(items: Sequence[Picture], scores: Scores, rounds: int) -> dict[str, Any]:
     labels = [int(item.is_fake) for item in items]
-    low, high = metrics.bootstrap_ci(labels, scores, groups=[item.group for item in items])
+    low, high = metrics.bootstrap_ci(labels, scores, groups=[item.group for item in items], rounds=rounds)
     return {
         "n_real": labels.count(0),
         "n_fake": labels.count(1),

@@ -21,6 +21,8 @@ from detection.engine import patches
 from detection.training import exporting, metrics, picture_baselines, picture_report, reconstruction
 from detection.training.pictures import Picture, Recipe, batches, read_items, read_rgb
 
+Scores = NDArray[np.float64]
+
 log = logging.getLogger(__name__)
 
 
@@ -93,39 +95,33 @@ def train(
         if not look or row["auroc"] >= max(r["auroc"] for r in state["history"]):
             torch.save(average.net.state_dict(), out / "best.pt")
         _save(out / "last.pt", net, optimizer, schedule, average, state | {"epoch": epoch + 1})
-    record = {"config": dict(config), "history": state["history"], "learnt_from": len(learn), "pairs": len(pairs)}
-    net.load_state_dict(torch.load(out / "best.pt", map_location="cpu", weights_only=True))
-    return record | assess(net, config["crop_px"], manifests, mean=mean, std=std)
+    return {"config": dict(config), "history": state["history"], "learnt_from": len(learn), "pairs": len(pairs)}
 
 
-def assess(net: nn.Module, crop_px: int, manifests: list[Path], *, mean: float, std: float) -> dict[str, Any]:
+def assess(items: Mapping[str, Sequence[Picture]], on_calibration: Scores, on_test: Scores) -> dict[str, Any]:
     """Calibrate on the calibration sources, measure on the test sources, and set the baselines beside it."""
-    items = read_items(manifests)
-    net = net.float().eval()
-    on_calibration = score(net, items["calibration"], crop_px, mean, std)
     temperature, bias = picture_report.calibrate(items["calibration"], on_calibration)
-    on_test = score(net, items["test"], crop_px, mean, std)
     rivals = picture_baselines.compare(items["train"], items["test"])
     labels = [int(item.is_fake) for item in items["test"]]
-    probabilities = 1 / (1 + np.exp(-(on_test / temperature + bias)))
     return {
         "temperature": temperature,
         "bias": bias,
         "calibration": picture_report.measure(items["calibration"], on_calibration),
         "test": picture_report.measure(items["test"], on_test),
-        "test_ece": metrics.ece(labels, probabilities),
+        "test_ece": metrics.ece(labels, 1 / (1 + np.exp(-(on_test / temperature + bias)))),
         "place": picture_report.earns_its_place(items["test"], on_test, rivals),
         "rivals": {name: picture_report.measure(items["test"], scores) for name, scores in rivals.items()},
     }
 
 
-def export(net: nn.Module, run: Path, weights_dir: Path, name: str, crop_px: int, mean: float, std: float) -> Any:
-    """Write the best weights of a run as `name` and return what the registry needs."""
-    net.load_state_dict(torch.load(run / "best.pt", map_location="cpu", weights_only=True))
+def export(
+    net: nn.Module, checkpoint: Path, weights_dir: Path, name: str, crop_px: int, mean: float, std: float
+) -> dict[str, Any]:
+    """Write a checkpoint as `name` in the shapes that serve and return what the registry needs."""
+    net.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
     pixels = np.random.default_rng(0).integers(0, 256, (4, crop_px // 8, crop_px // 8, 3), dtype=np.uint8)
     crops = [np.kron(one, np.ones((8, 8, 1), np.uint8)) for one in pixels]
     example = torch.from_numpy(patches.to_batch(crops, (mean,) * 3, (std,) * 3))
-    net = net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return exporting.export(net, example, weights_dir / name, name)
 
 

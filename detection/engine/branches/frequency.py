@@ -12,6 +12,7 @@ from detection.engine.runtime import Net
 from detection.engine.types import Evidence, Face, Frame, Scene
 
 CLIP_FRAMES = 5
+PIECES_PER_SIDE = 2
 FACES_PER_FRAME = 1
 
 
@@ -59,7 +60,7 @@ def sentence(score: float, quality: float) -> str:
 def _judge(scene: Scene, frame: Frame, net: Net) -> patches.Judged:
     """Judge pieces of the whole frame and of the region around its largest face, all at native resolution."""
     size = net.spec.input_size
-    pieces = patches.choose(frame.image, size)
+    pieces = patches.choose(frame.image, size, PIECES_PER_SIDE)
     whole = len(pieces)
     for face in patches.faces_in(scene, frame, FACES_PER_FRAME):
         pieces += _face_pieces(frame, face, size)
@@ -79,7 +80,7 @@ def _face_pieces(frame: Frame, face: Face, size: int) -> list[patches.Patch]:
     right, bottom = min(int(x + side), width), min(int(y + side), height)
     if min(right - left, bottom - top) < patches.MIN_PICTURE_PX // 2:
         return []
-    found = patches.choose(np.ascontiguousarray(frame.image[top:bottom, left:right]), size, per_side=2)
+    found = patches.choose(np.ascontiguousarray(frame.image[top:bottom, left:right]), size, PIECES_PER_SIDE)
     return [replace(p, box=(p.box[0] + left, p.box[1] + top, p.box[2], p.box[3])) for p in found]
 
 

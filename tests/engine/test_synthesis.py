@@ -1,0 +1,141 @@
+"""The synthesis branch: pieces, evidence, and the weights that ship."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from detection.engine import patches, registry, runtime
+from detection.engine.branches import synthesis
+from detection.engine.types import Decoded, Face, Frame, MediaInfo, Scene, Track
+
+GOLDEN_LOGITS = [2.287, 0.052]
+TOLERANCE = 0.05
+
+
+def scene_of(*images: np.ndarray, kind: str = "image", tracks: tuple[Track, ...] = ()) -> Scene:
+    info = MediaInfo(kind, "png", "image/png", 1, "0" * 64)  # type: ignore[arg-type]
+    frames = tuple(Frame(i * 5, i * 0.2, image) for i, image in enumerate(images))
+    return Scene(Decoded(info, frames), tracks=tracks)
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Smooth waves with a little noise; the same pixels on every machine."""
+    y, x = np.indices((height, width))
+    waves = np.stack([128 + 90 * np.sin((x * (c + 1) + y * 2) / 23) for c in range(3)], axis=-1)
+    return (waves + np.random.default_rng(seed).integers(-12, 13, waves.shape)).clip(0, 255).astype(np.uint8)
+
+
+class FixedNet:
+    """A net that finds bright pieces generated: logit = mean level - 128, over 10."""
+
+    def __init__(self, size: int = 64) -> None:
+        spec = registry.BRANCHES["synthesis"]
+        self.spec = spec.__class__(**{**vars(spec), "input_size": size, "temperature": 1.0, "bias": 0.0})
+        self.mean, self.std = spec.mean[0], spec.std[0]
+
+    def __call__(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        level = batch.mean(axis=(1, 2, 3)) * self.std + self.mean
+        return {"logit": (level - 128) / 10, "cam": np.abs(batch[:, 0, ::16, ::16])}
+
+
+def test_sound_without_picture_is_skipped() -> None:
+    found = synthesis.examine(scene_of(kind="audio"), None)
+    assert (found.state, found.reason, found.score) == ("skipped", "no_picture", None)
+
+
+def test_tiny_picture_is_skipped_with_a_reason() -> None:
+    found = synthesis.examine(scene_of(picture(40, 300)), FixedNet())
+    assert (found.state, found.reason, found.score) == ("skipped", "too_small", None)
+
+
+def test_score_is_the_calibrated_mean_of_the_pieces() -> None:
+    bright = synthesis.examine(scene_of(np.full((200, 300, 3), 148, np.uint8)), FixedNet())
+    assert bright.logit == pytest.approx(2.0, abs=0.1)
+    assert bright.score == pytest.approx(1 / (1 + np.exp(-2.0)), abs=0.02)
+    assert bright.data["suspicious_pieces"] == bright.data["pieces"] == 9
+
+
+def test_a_face_counts_as_much_as_the_whole_picture() -> None:
+    image = np.full((400, 600, 3), 108, np.uint8)
+    image[100:300, 200:400] = 168
+    face = Face(0, 0.0, (250.0, 150.0, 100.0, 100.0), 0.9)
+    without = synthesis.examine(scene_of(image), FixedNet())
+    with_face = synthesis.examine(scene_of(image, tracks=(Track(0, (face,)),)), FixedNet())
+    assert with_face.logit is not None
+    assert without.logit is not None
+    assert with_face.logit == pytest.approx((without.logit + 4.0) / 2, abs=0.3)
+
+
+def test_a_clip_gets_a_curve_and_at_most_three_maps() -> None:
+    frames = [np.full((120, 160, 3), 100 + 4 * i, np.uint8) for i in range(12)]
+    found = synthesis.examine(scene_of(*frames, kind="video"), FixedNet())
+    assert len(found.curve) == synthesis.CLIP_FRAMES
+    assert [p.score for p in found.curve] == sorted(p.score for p in found.curve)
+    assert len(found.heatmaps) == 3
+    assert found.heatmaps[0].score == max(p.score for p in found.curve)
+
+
+def test_pieces_keep_native_pixels_and_prefer_texture() -> None:
+    image = np.full((900, 900, 3), 90, np.uint8)
+    image[620:820, 610:810] = picture(200, 200)
+    pieces = patches.choose(image, 128)
+    assert len(pieces) == 9
+    for piece in pieces:
+        x, y, w, h = piece.box
+        np.testing.assert_array_equal(piece.image, image[y : y + h, x : x + w])
+    x, y, _, _ = pieces[-1].box
+    assert 600 <= x <= 720
+    assert 600 <= y <= 720
+
+
+@pytest.mark.parametrize(("height", "width"), [(70, 70), (64, 500), (160, 160), (161, 400), (3000, 200), (1080, 1920)])
+def test_pieces_of_any_shape_lie_inside_the_picture(height: int, width: int) -> None:
+    image = picture(height, width)
+    for piece in [*patches.choose(image, 160), *patches.grid(image, 160)]:
+        x, y, w, h = piece.box
+        assert piece.image.shape == (160, 160, 3)
+        assert min(x, y) >= 0
+        assert min(w, h) > 0
+        assert x + w <= width
+        assert y + h <= height
+
+
+def test_quality_falls_with_size_blur_and_compression() -> None:
+    import cv2
+
+    good = picture(512, 512)
+    worse = {
+        "small": good[:80, :80],
+        "blurred": cv2.GaussianBlur(good, (0, 0), 3),
+        "compressed": cv2.imdecode(np.frombuffer(patches.encode_jpeg(good, 6), np.uint8), cv2.IMREAD_COLOR),
+    }
+    for name, image in worse.items():
+        assert patches.quality(image) < 0.7 * patches.quality(good), name
+
+
+def test_map_covers_the_whole_frame_where_the_pieces_lie() -> None:
+    pieces = [patches.Patch((0, 0, 100, 100), np.zeros((100, 100, 3), np.uint8))]
+    cam = patches.spread_cam(pieces, np.ones((1, 4, 4), np.float32), (200, 400, 3))
+    assert cam.shape == (32, 64)
+    assert cam[:16, :16].min() == 1
+    assert cam[17:].max() == cam[:, 17:].max() == 0
+
+
+def test_shipped_weights_give_the_golden_logits() -> None:
+    net = runtime.load("synthesis")
+    size = net.spec.input_size
+    crops = [picture(size, size), np.kron(picture(size // 4, size // 4, 1), np.ones((4, 4, 1), np.uint8))]
+    outputs = net(patches.to_batch(crops, net.spec.mean, net.spec.std))
+    np.testing.assert_allclose(outputs["logit"], GOLDEN_LOGITS, atol=TOLERANCE)
+    assert outputs["cam"].shape[0] == 2
+    assert outputs["cam"].min() >= 0
+
+
+def test_shipped_weights_speak_in_plain_words() -> None:
+    found = synthesis.examine(scene_of(picture(300, 420)), runtime.load("synthesis"))
+    assert found.state == "scored"
+    assert found.score is not None
+    assert 0 <= found.score <= 1
+    assert "picture" in found.sentence
+    assert found.sentence.endswith(".")
