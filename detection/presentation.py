@@ -43,6 +43,7 @@ class KeyFrame:
 @dataclass(frozen=True)
 class AnalysisPage:
     branches: tuple[BranchRow, ...]
+    uncounted: frozenset[str]  # branches that were scored, but have no weight
     channels: tuple[dict[str, Any], ...]
     timeline: charts.Timeline | None
     waveform: charts.Waveform | None
@@ -68,8 +69,10 @@ def analysis_page(job: Job, result: InferenceResult, media: Media) -> AnalysisPa
     key_frames = _key_frames(files, urls, media)
     duration_s = media.duration_s or 0.0
     limits = {"fake_at": result.threshold_fake, "real_below": result.threshold_real}
+    branches = branch_rows(result.branch_scores.all())
     return AnalysisPage(
-        branches=branch_rows(result.branch_scores.all()),
+        branches=branches,
+        uncounted=frozenset(row.score.branch for row in branches if row.standing == "shown"),
         channels=_channels(details),
         timeline=charts.timeline(details, duration_s, result.threshold_fake),
         waveform=charts.waveform(details, duration_s, **limits),

@@ -176,7 +176,7 @@ def check_both_themes(page: Page) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_accessibility(open_page, site, name):
     allowed = "404 (Not Found)" if name == "missing" else ""
-    page = open_page(address(site, name), allowed=allowed, reduced_motion="reduce")  # no colour is caught half-way
+    page = open_page(address(site, name), allowed=allowed)
     page.wait_for_load_state("networkidle")
     for summary in page.locator("main details > summary").all():
         summary.click()
@@ -184,7 +184,7 @@ def test_accessibility(open_page, site, name):
 
 
 def test_accessibility_of_sign_in(open_page, site):
-    check_both_themes(open_page(site.url + "/accounts/login/", storage_state=None, reduced_motion="reduce"))
+    check_both_themes(open_page(site.url + "/accounts/login/", storage_state=None))
 
 
 def test_accessibility_check_finds_faults(open_page, site):
