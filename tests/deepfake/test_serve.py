@@ -4,108 +4,20 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.deepfake.serving import ROOT, Serving, environment, free_port
+
 pytestmark = pytest.mark.services
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Serving:
-    """One `serve` process on a port and a data directory of its own."""
-
-    def __init__(self, data_dir: Path, *arguments: str, **variables: str) -> None:
-        self.port = free_port()
-        self.log = data_dir / "serve.log"
-        self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve", "--port", str(self.port), *arguments],
-            cwd=ROOT,
-            env=_environment(data_dir) | variables,
-            stdout=subprocess.PIPE,
-            stderr=self.log.open("w"),
-            text=True,
-        )
-
-    def first_line(self) -> str:
-        assert self.process.stdout
-        return self.process.stdout.readline().strip()
-
-    def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-
-    def get(self, path: str, **headers: str) -> http.client.HTTPResponse:
-        connection = self.connect()
-        connection.request("GET", path, headers=headers)
-        return connection.getresponse()
-
-    def memory_mb(self) -> float:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(15)
-
-
-def _environment(data_dir: Path) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in ("DJANGO_SETTINGS_MODULE", "PORT")}
-    # The suite's own database is not the one of this process.
-    inherited.pop("DATABASE_URL", None)
-    return inherited | {"DATA_DIR": str(data_dir), "DATABASE_URL": f"sqlite:///{data_dir}/serve.sqlite3"}
-
-
-def manage(data_dir: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=_environment(data_dir),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("serve")
-    manage(folder, "migrate")
-    manage(folder, "seed_demo")
-    return folder
-
-
-@pytest.fixture
-def start(prepared: Path) -> Iterator[Callable[..., Serving]]:
-    started: list[Serving] = []
-
-    def begin(*arguments: str, **variables: str) -> Serving:
-        started.append(Serving(prepared, *arguments, **variables))
-        return started[-1]
-
-    yield begin
-    for serving in started:
-        serving.process.kill()
-        serving.process.wait()
-
-
-@pytest.fixture
-def api_key(prepared: Path) -> str:
-    return manage(prepared, "create_api_key", "--organization", "demo", "--scopes", "detect:read,detect:write").strip()
 
 
 def test_starts_answers_and_stops(start: Callable[..., Serving]) -> None:
@@ -143,7 +55,7 @@ def test_taken_port_is_said(start: Callable[..., Serving]) -> None:
 
 
 def test_database_that_was_not_migrated(tmp_path: Path) -> None:
-    serving = Serving(tmp_path)
+    serving = Serving(environment(tmp_path, f"sqlite:///{tmp_path}/empty.sqlite3"))
     assert serving.process.wait(30) == 1
     assert "migrate" in serving.log.read_text()
 
@@ -169,11 +81,11 @@ def multipart(content_length: int) -> tuple[bytes, bytes, dict[str, str]]:
     return head, tail, headers
 
 
-def send_upload(serving: Serving, size: int, api_key: str) -> http.client.HTTPResponse:
+def send_upload(serving: Serving, size: int, demo_key: str) -> http.client.HTTPResponse:
     head, tail, headers = multipart(size)
     connection = serving.connect()
     connection.putrequest("POST", "/v1/media")
-    for name, value in (headers | {"Authorization": f"Bearer {api_key}"}).items():
+    for name, value in (headers | {"Authorization": f"Bearer {demo_key}"}).items():
         connection.putheader(name, value)
     connection.endheaders()
     connection.send(head)
@@ -184,24 +96,24 @@ def send_upload(serving: Serving, size: int, api_key: str) -> http.client.HTTPRe
     return connection.getresponse()
 
 
-def test_large_upload_does_not_live_in_memory(start: Callable[..., Serving], api_key: str) -> None:
+def test_large_upload_does_not_live_in_memory(start: Callable[..., Serving], demo_key: str) -> None:
     serving = start("--role", "web")
     serving.first_line()
-    send_upload(serving, 1_000_000, api_key).read()
+    send_upload(serving, 1_000_000, demo_key).read()
     before = serving.memory_mb()
-    answer = send_upload(serving, 200_000_000, api_key)
+    answer = send_upload(serving, 200_000_000, demo_key)
     body: dict[str, Any] = json.loads(answer.read())
     assert 400 <= answer.status < 500, body  # zeros are no media
     assert serving.memory_mb() - before < 60
 
 
-def test_too_large_is_refused_before_it_is_sent(start: Callable[..., Serving], api_key: str) -> None:
+def test_too_large_is_refused_before_it_is_sent(start: Callable[..., Serving], demo_key: str) -> None:
     serving = start("--role", "web", MAX_UPLOAD_BYTES="5000000")
     serving.first_line()
     _, _, headers = multipart(50_000_000_000)
     connection = serving.connect()
     connection.putrequest("POST", "/v1/media")
-    for name, value in (headers | {"Authorization": f"Bearer {api_key}"}).items():
+    for name, value in (headers | {"Authorization": f"Bearer {demo_key}"}).items():
         connection.putheader(name, value)
     connection.endheaders()
     answer = connection.getresponse()
@@ -210,14 +122,14 @@ def test_too_large_is_refused_before_it_is_sent(start: Callable[..., Serving], a
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_client_that_sends_on_still_gets_the_refusal(start: Callable[..., Serving], api_key: str) -> None:
+def test_client_that_sends_on_still_gets_the_refusal(start: Callable[..., Serving], demo_key: str) -> None:
     serving = start("--role", "web", MAX_UPLOAD_BYTES="5000000")
     serving.first_line()
-    answer = send_upload(serving, 60_000_000, api_key)
+    answer = send_upload(serving, 60_000_000, demo_key)
     assert answer.status == 413
 
 
-def test_endless_body_of_unknown_length_is_cut(start: Callable[..., Serving], api_key: str) -> None:
+def test_endless_body_of_unknown_length_is_cut(start: Callable[..., Serving], demo_key: str) -> None:
     serving = start("--role", "web")
     serving.first_line()
     connection = serving.connect()
@@ -265,7 +177,10 @@ HouseServer(application, host="127.0.0.1", port=int(sys.argv[1]), ready=lambda: 
 def test_response_waits_for_a_slow_reader(tmp_path: Path) -> None:
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-c", STREAMER, str(port)], cwd=ROOT, env=_environment(tmp_path), stdout=subprocess.PIPE
+        [sys.executable, "-c", STREAMER, str(port)],
+        cwd=ROOT,
+        env=environment(tmp_path, f"sqlite:///{tmp_path}/none.sqlite3"),
+        stdout=subprocess.PIPE,
     )
     try:
         assert process.stdout
