@@ -62,9 +62,9 @@ BRANCHES: dict[str, BranchSpec] = {
         files={
             "openvino": (
                 ("synthesis/synthesis.xml", "23a8407697b04cab3ad3aef98c1ef1311447eb54a285847d58c89d2e482b1c9f"),
-                ("synthesis/synthesis.bin", "2511dd4225fe5eb256c61661472e435ba1f79acce3efd6f4277caf8778245e41"),
+                ("synthesis/synthesis.bin", "cbbb41bbae8e8b793943a775f4cd26c32acb1b3261ee4551d174564a172bad9f"),
             ),
-            "torch": (("synthesis/synthesis.pt", "2d30937705301e9ce9c22a11b89f4618d77a831a3ec4e93474f731ac814790d0"),),
+            "torch": (("synthesis/synthesis.pt", "64ff4192fe791f2e00707d2709a1293b71a1be791b70081df10a38da219f43cf"),),
         },
         input_size=192,
         mean=(127.0, 127.0, 127.0),
@@ -73,13 +73,13 @@ BRANCHES: dict[str, BranchSpec] = {
         licence="research use: see ml_weights/synthesis/CARD.md",
         source="EfficientNet-Lite0, arXiv:1905.11946, Apache-2.0",
         build="detection.engine.branches.synthesis:build",
-        temperature=1.0356,
-        bias=-0.1905,
+        temperature=0.9572,
+        bias=-0.3143,
     ),
 }
 
 # What the fusion and the face measurements were fitted to: (path below ml_weights/, sha256 hex).
-FUSION: tuple[str, str] = ("fusion/fusion.json", "390e2637276574fdc89883cc1ee29505520a37ef174a9fdc5e3712e62be8a60c")
+FUSION: tuple[str, str] = ("fusion/fusion.json", "53892cf16353758ea0c8ac14c6513623bda2b350bfa958f703de1214cede2022")
 PHYSIOLOGY: tuple[str, str] = (
     "physiology/physiology.json",
     "6e0cfe1e9e2d865605280a00f858c17b77af35a2d72a87e1e51359942fb67e0a",
