@@ -187,7 +187,8 @@ class Run:
     def _tell(self, stage: str, percent: int) -> None:
         self._progress = (stage, max(0, min(percent, 99)))
         if time.monotonic() - self._written_at >= PROGRESS_S:
-            self._write_progress()
+            with contextlib.suppress(DatabaseError, InterfaceError):  # progress is not worth the job
+                self._write_progress()
 
     def _beat(self) -> None:
         """Runs beside the job: says that we live, carries progress of long steps, hears of cancellation."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import zoneinfo
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from asgiref.sync import sync_to_async
 from django.contrib import messages
@@ -21,7 +22,7 @@ from accounts.models import User
 from deepfake import api_errors
 from deepfake.errors import DomainError
 from detection import artifacts as signed
-from detection import ranges, services
+from detection import idempotency, ranges, services
 from detection.forms import ACCEPTED_TYPES, AnalysisFilter, SubmitForm
 from detection.listing import page_of
 from detection.models import ExplanationArtifact, Job, Media
@@ -84,6 +85,7 @@ def _list_context(request: HttpRequest) -> dict[str, Any]:
         "kept_query": "&".join(part for part in (query.urlencode() if narrowed else "",) if part),
         "can_submit": request.user.can_submit,  # type: ignore[union-attr]
         "accepted_types": ACCEPTED_TYPES,
+        "upload_token": uuid4().hex,
     }
 
 
@@ -92,7 +94,6 @@ def _list_context(request: HttpRequest) -> dict[str, Any]:
 def upload(request: HttpRequest) -> HttpResponse:
     """Take files and an address. A script sends one item and reads JSON; a plain form sends many and is redirected."""
     member = _writer(request)
-    organization = organization_of(request)
     form = SubmitForm(request.POST, request.FILES)
     if not form.is_valid():
         sentences = [str(error) for errors in form.errors.values() for error in errors]
@@ -100,10 +101,33 @@ def upload(request: HttpRequest) -> HttpResponse:
     items: list[dict[str, Any]] = [{"file": file, "filename": file.name or ""} for file in form.cleaned_data["files"]]
     if form.cleaned_data["url"]:
         items.append({"url": form.cleaned_data["url"]})
-    if api_errors.wants_problem(request):
-        job = services.submit_and_start(organization=organization, actor=member, **items[0])
-        return JsonResponse({"id": str(job.id), "url": job.get_absolute_url()}, status=201)
-    return _submit_all(request, member, items)
+    with _once(request, member, items) as once:
+        if once.answer is None:
+            response = _take(request, member, items)
+            once.finish(response.status_code, {"location": response.get("Location"), "body": response.content.decode()})
+            return response
+    status, first = once.answer
+    if first["location"]:
+        return redirect(first["location"])
+    return HttpResponse(first["body"], status=status, content_type="application/json")
+
+
+def _once(request: HttpRequest, member: User, items: list[dict[str, Any]]) -> AbstractContextManager[idempotency.Once]:
+    """A form that is sent twice (a double click, a reload) does its work once; other content is another request."""
+    token, key, digest = request.POST.get("token", "")[:64], "", ""
+    if token:
+        files = {str(number): item["file"] for number, item in enumerate(items) if "file" in item}
+        digest = idempotency.fingerprint("POST", request.path, [item.get("url") for item in items], files)
+        key = f"{token}:{digest}"
+    owner = f"user:{member.pk}"
+    return idempotency.once(organization=organization_of(request), owner=owner, key=key, request_hash=digest)
+
+
+def _take(request: HttpRequest, member: User, items: list[dict[str, Any]]) -> HttpResponse:
+    if not api_errors.wants_problem(request):
+        return _submit_all(request, member, items)
+    job = services.submit_and_start(organization=organization_of(request), actor=member, **items[0])
+    return JsonResponse({"id": str(job.id), "url": job.get_absolute_url()}, status=201)
 
 
 def _submit_all(request: HttpRequest, member: User, items: list[dict[str, Any]]) -> HttpResponse:

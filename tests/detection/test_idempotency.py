@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import timedelta
 from typing import Any
@@ -143,3 +144,14 @@ def test_twenty_at_once_do_it_once(what: str, bearer: Any, media: Any) -> None:
     assert all(body == taken[0] for body in taken)
     assert Job.objects.count() == 1
     assert Media.objects.count() == (2 if what == "upload" else 1)
+
+
+def test_form_sent_twice_starts_one_analysis(client: Client, alice: Any) -> None:
+    client.force_login(alice)
+    token = re.search(r'name="token" value="([0-9a-f]{32})"', client.get("/").content.decode())
+    assert token
+    first, second = (client.post("/analyses/", {"files": upload(), "token": token.group(1)}) for _ in range(2))
+    assert (first.status_code, first.headers["Location"]) == (302, second.headers["Location"])
+    assert Job.objects.count() == 1
+    client.post("/analyses/", {"files": upload(factories.png_bytes(9, 9)), "token": token.group(1)})
+    assert Job.objects.count() == 2, "another file from the same page is another request"

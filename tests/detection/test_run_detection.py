@@ -462,6 +462,12 @@ def test_sweep_rings_again_for_lost_bells(queued: Job) -> None:
     assert OrmQ.objects.count() == 1, "one bell per due job is enough"
 
 
+def test_sweep_does_not_count_bells_that_are_being_answered(queued: Job) -> None:
+    OrmQ.objects.update(lock=timezone.now() + timedelta(seconds=60))
+    jobs.sweep()
+    assert OrmQ.objects.count() == 2
+
+
 def test_sweep_removes_folders_of_dead_workers_only(queued: Job, settings: Any) -> None:
     running_job = jobs.claim_next("alive")
     with workspace.open_for(running_job) as folder:
