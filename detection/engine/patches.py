@@ -99,6 +99,13 @@ def probability(logit: float, net: Net) -> float:
     return float(1 / (1 + np.exp(-(logit / net.spec.temperature + net.spec.bias))))
 
 
+def with_standing(words: str, net: Net) -> str:
+    """Add to a sentence that the branch does not count, where its weights did not earn a place in the fusion."""
+    if net.spec.fused:
+        return words
+    return words + " This check is shown for information and does not count towards the verdict."
+
+
 def curve(judged: Sequence[Judged], net: Net) -> tuple[CurvePoint, ...]:
     """Return one point per frame of a clip, reaching half-way to its neighbours; none for a still."""
     if len(judged) < 2:

@@ -35,6 +35,7 @@ def read_items(manifests: Sequence[Path]) -> dict[str, list[Picture]]:
 
     Known are the columns path, label and, where there are any, category, source_repo, group or subject_group,
     generator_or_camera or method, manipulation. Face swaps are left out: their picture is no generator's work.
+    Raises ValueError when a split lacks reals or fakes: nothing could be fitted or measured on it.
     """
     items: dict[str, list[Picture]] = {name: [] for name in splits.SPLITS}
     for manifest in manifests:
@@ -42,6 +43,11 @@ def read_items(manifests: Sequence[Path]) -> dict[str, list[Picture]]:
             rows = [row for row in csv.DictReader(file) if _is_wanted(row)]
         for row, split in zip(rows, splits.assign(rows), strict=True):
             items[split].append(_picture(row, manifest.parent))
+    for split, found in items.items():
+        if len({item.is_fake for item in found}) < 2:
+            raise ValueError(
+                f"The {split} split needs real and fake pictures of its own sources. Add sources, or a column `split`."
+            )
     return items
 
 
@@ -179,20 +185,17 @@ def batches(
     """Yield ((n, size, size, 3) uint8, (n,) labels) without end.
 
     items: the training pictures. pairs: (real, reconstruction); the two of a pair stand in one batch and go through
-    the very same disturbance, so that only the decoder's traces differ.
+    the very same disturbance, so that only the decoder's traces differ. A kind that lacks a class is left out.
     """
     rng = np.random.default_rng(seed)
-    draws = {
-        (kind, is_fake): BalancedDraw([p for p in items if p.kind == kind and p.is_fake == is_fake])
-        for kind in ("picture", "face")
-        for is_fake in (False, True)
-        if any(p.kind == kind and p.is_fake == is_fake for p in items)
-    }
+    counts = {"picture": recipe.pictures, "face": recipe.faces}
+    draws = {kind: _both_classes(items, kind) for kind in counts}
     while True:
-        crops, labels = [], []
-        for kind, count in (("picture", recipe.pictures), ("face", recipe.faces)):
-            for number in range(count):
-                picture = draws[kind, number % 2 == 1].one(rng)
+        crops: list[Image] = []
+        labels: list[float] = []
+        for kind, count in counts.items():
+            for number in range(count if draws[kind] else 0):
+                picture = draws[kind][number % 2].one(rng)
                 crops.append(crop(disturb(read_rgb(picture.path), rng), recipe.crop_px, rng))
                 labels.append(float(picture.is_fake))
         for _ in range(recipe.reconstructions // 2 if pairs else 0):
@@ -202,3 +205,9 @@ def batches(
                 crops.append(crop(disturb(read_rgb(path), twin), recipe.crop_px, twin))
                 labels.append(float(label))
         yield np.stack(crops), np.array(labels, dtype=np.float32)
+
+
+def _both_classes(items: Sequence[Picture], kind: str) -> list[BalancedDraw]:
+    """Return the draws of reals and of fakes of a kind, or nothing when one class is missing."""
+    sides = [[item for item in items if item.kind == kind and item.is_fake == is_fake] for is_fake in (False, True)]
+    return [BalancedDraw(side) for side in sides] if all(sides) else []

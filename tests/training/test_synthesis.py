@@ -131,6 +131,20 @@ def test_no_calibration_or_test_picture_is_learnt_from(manifest: Path) -> None:
     assert names == {"train": {"train"}, "calibration": {"calibration"}, "test": {"test"}}
 
 
+def test_a_split_without_fakes_is_refused(manifest: Path) -> None:
+    lines = [line for line in manifest.read_text().splitlines() if "test_fake" not in line]
+    manifest.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match="test split needs real and fake"):
+        pictures.read_items([manifest])
+
+
+def test_face_swaps_sounds_and_documents_are_not_read(manifest: Path) -> None:
+    before = sum(len(found) for found in pictures.read_items([manifest]).values())
+    with manifest.open("a") as file:
+        file.write("a.wav,fake,,,,,,train\nb.jpg,fake,splice,,,,,train\nc.jpg,na,c2pa,,,,,train\n")
+    assert sum(len(found) for found in pictures.read_items([manifest]).values()) == before
+
+
 def test_both_of_a_pair_go_through_the_same_disturbance(tmp_path: Path) -> None:
     """A fake that equals its real must come out equal: then only what the decoder left can differ."""
     for end in ("real", "fake"):

@@ -28,14 +28,11 @@ def examine(scene: Scene, net: Net | None) -> Evidence:
     logit = float(np.mean([one.logit for one in judged]))
     score = patches.probability(logit, net)
     quality = float(np.mean([one.quality for one in judged]))
-    words = sentence(score, quality)
-    if not net.spec.fused:
-        words += " This check is shown for information and does not count towards the verdict."
     return Evidence(
         "frequency",
         "picture",
         "scored",
-        words,
+        patches.with_standing(sentence(score, quality), net),
         score=score,
         logit=logit,
         confidence=abs(2 * score - 1) * quality,

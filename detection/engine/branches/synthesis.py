@@ -31,11 +31,12 @@ def examine(scene: Scene, net: Net | None) -> Evidence:
     pieces = np.concatenate([one.piece_logits for one in judged])
     suspicious = int((pieces / net.spec.temperature + net.spec.bias > 0).sum())
     quality = float(np.mean([one.quality for one in judged]))
+    words = sentence(score, suspicious, len(pieces), is_clip=scene.media.info.kind == "video")
     return Evidence(
         "synthesis",
         "picture",
         "scored",
-        sentence(score, suspicious, len(pieces), is_clip=scene.media.info.kind == "video"),
+        patches.with_standing(words, net),
         score=score,
         logit=logit,
         confidence=abs(2 * score - 1) * (0.5 + 0.5 * quality),
