@@ -170,6 +170,12 @@ def mtcnn(image: Image) -> list[Found]:
     return best(faces)
 
 
+def p_face(image: Image, found: Found) -> float:
+    """Return O-net's opinion of another detector's find."""
+    outputs = third_party.load("onet")(_patches(image, _squared(found.corners[None]), 48))
+    return float(list(outputs.values())[2][0, 1])
+
+
 def _propose(image: Image) -> NDArray[np.float32]:
     """P-net over a pyramid. Returns (n, 4) corner boxes."""
     height, width = image.shape[:2]

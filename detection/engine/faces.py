@@ -18,8 +18,10 @@ Box = tuple[float, float, float, float]
 Region = tuple[float, float, float, float]  # centre x, centre y, side, angle in radians
 
 MESH_SIDE = 192
-MIN_PRESENCE = 0.5  # FaceMesh: below this its points are not on a face
-SURE_SCORE = 0.8  # a detection this sure is kept without landmarks (a turned or covered face)
+MIN_PRESENCE = 0.5  # FaceMesh: below this its points have left the face that they followed
+SURE_PRESENCE = 0.9  # FaceMesh: what a newly found face must reach
+LIKELY_SCORE = 0.65  # a detection below this needs a second opinion
+SURE_SCORE, SURE_P_FACE = 0.9, 0.95  # both: kept without landmarks (a face turned away or covered)
 SEARCH_SIDE = 1280  # longest side of the picture that is searched; landmarks and crops use all its pixels
 SMALL_FACE = 0.15  # of the longer side: below this a still is searched in tiles too
 MIN_FACE_PX = 16.0
@@ -193,16 +195,17 @@ def _describe(
 
 
 def _face_of(image: Image, found: Found, frame_index: int, time_s: float) -> Face | None:
+    """Believe a detection when FaceMesh does, and a doubtful one when O-net does too: dogs and dolls have faces."""
     if float((found.corners[2:] - found.corners[:2]).max()) < MIN_FACE_PX:
         return None
     mesh, presence = _mesh(image, _region_of_detection(found))
     if presence >= MIN_PRESENCE:
         # A second look from its own points: the detector's box is often a little off.
-        again, presence_again = _mesh(image, _region_of_mesh(mesh))
-        if presence_again >= MIN_PRESENCE:
-            mesh, presence = again, presence_again
-        return _face_with_mesh(mesh, presence, frame_index, time_s)
-    if found.score < SURE_SCORE:
+        mesh, again = _mesh(image, _region_of_mesh(mesh))
+        is_likely = found.score >= LIKELY_SCORE or face_finders.p_face(image, found) >= 0.5
+        if min(presence, again) >= SURE_PRESENCE and is_likely:
+            return _face_with_mesh(mesh, again, frame_index, time_s)
+    if found.score < SURE_SCORE or face_finders.p_face(image, found) < SURE_P_FACE:
         return None
     x1, y1, x2, y2 = (float(value) for value in found.corners)
     return Face(frame_index, time_s, (x1, y1, x2 - x1, y2 - y1), found.score, None, found.points)
