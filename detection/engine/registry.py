@@ -33,6 +33,49 @@ class BranchSpec:
 
 
 BRANCHES: dict[str, BranchSpec] = {
+    "audio": BranchSpec(
+        name="audio",
+        channel="voice",
+        version="2026.11.21",
+        files={
+            "openvino": (
+                ("audio/audio.xml", "a021155a5242c0d34264e6ff0b0d14a83c7ce2b11d835dd18f4501b947589eac"),
+                ("audio/audio.bin", "063771c9913db525645f74e783b1b537ea945ecec331be2bba7a98c750960441"),
+            ),
+            "torch": (("audio/audio.pt", "241cba331956c8f58693979b29b635bad4da1db349f86a2f24f8e63436a2a71c"),),
+        },
+        input_size=32_000,
+        mean=(0.0,),
+        std=(1.0,),
+        threshold=0.5,
+        licence="research use: see ml_weights/audio/CARD.md",
+        source="Whisper tiny.en encoder, arXiv:2212.04356, MIT",
+        build="detection.engine.branches.audio:build",
+        temperature=1.3683,
+        bias=0.0509,
+    ),
+    "spatial": BranchSpec(
+        name="spatial",
+        channel="picture",
+        version="2026.11.21",
+        files={
+            "openvino": (
+                ("spatial/spatial.xml", "533a0a6fb3a7327dbdfca4086af7f0c77a1451f04e57ed89fb4c475227de0f81"),
+                ("spatial/spatial.bin", "368734e2f82bdc3346939a42534ef1c33c7cf9539abc48f0892b70d1ca7a220e"),
+            ),
+            "torch": (("spatial/spatial.pt", "444e20c4dd6ee578214afcfb398236f4852572e55cae1a0564411971c50439a1"),),
+        },
+        input_size=160,
+        mean=(127.0, 127.0, 127.0),
+        std=(128.0, 128.0, 128.0),
+        threshold=0.5,
+        licence="research use: see ml_weights/spatial/CARD.md",
+        source="self-blended images, arXiv:2204.08376; EfficientNet-Lite0, arXiv:1905.11946",
+        build="detection.engine.branches.spatial:build",
+        temperature=1.153819,
+        bias=1.079854,
+        fused=False,
+    ),
     "frequency": BranchSpec(
         name="frequency",
         channel="picture",
