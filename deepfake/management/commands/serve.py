@@ -18,10 +18,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.urls import get_resolver
+from django.utils.module_loading import import_string
 
 from deepfake import housekeeping, loop, storage
 from deepfake.staticfiles import collect_if_changed
-from deepfake.worker import Crew
+from deepfake.worker import PERIODIC, RELEASE, Crew
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,9 @@ def _check_database() -> None:
 
 def _serve(host: str, port: int, crew: Crew | None, command: BaseCommand) -> None:
     collect_if_changed()
+    _import_pages()
+    if crew:
+        _import_work()
     from daphne.server import twisted_loop  # first of Twisted: it chooses the reactor
     from twisted.internet import reactor as twisted_reactor
 
@@ -73,8 +77,8 @@ def _serve(host: str, port: int, crew: Crew | None, command: BaseCommand) -> Non
 
     def ready() -> None:
         loop.set_server_loop(twisted_loop)
-        _warm_up(models=crew is not None)
         if crew:
+            _warm_up()
             crew.start()
         shown = f"[{host}]" if ":" in host else host
         command.stdout.write(f"Serving http://{shown}:{port}")
@@ -96,8 +100,22 @@ def _serve(host: str, port: int, crew: Crew | None, command: BaseCommand) -> Non
     _leave(0)
 
 
+# Imported here, by one thread, and not by whichever threads happen to need them first.
+
+
+def _import_pages() -> None:
+    len(get_resolver().url_patterns)
+
+
+def _import_work() -> None:
+    for path in (*(path for path, _ in PERIODIC), RELEASE):
+        import_string(path)
+    import_module("detection.engine.pipeline")
+
+
 def _work(crew: Crew, command: BaseCommand) -> None:
     """Workers without a web server; a loop of their own carries messages to the channel layer."""
+    _import_work()
     own_loop = asyncio.new_event_loop()
 
     def stop() -> None:
@@ -107,24 +125,22 @@ def _work(crew: Crew, command: BaseCommand) -> None:
     _on_signals(stop)
     loop.set_server_loop(own_loop)
     crew.start()
-    _warm_up(models=True)
+    _warm_up()
     command.stdout.write(f"Working with {crew.size} thread(s)")
     command.stdout.flush()
     own_loop.run_forever()
     _leave(0)
 
 
-def _warm_up(*, models: bool) -> None:
-    """Load pages and nets in the background, so that neither the first visitor nor the first job waits for them."""
+def _warm_up() -> None:
+    """Load the nets in the background, so that the first job does not wait for them."""
 
     def load() -> None:
         try:
-            len(get_resolver().url_patterns)
-            if models:
-                import_module("detection.engine.pipeline").warm_up()
+            import_module("detection.engine.pipeline").warm_up()
         except Exception:
             # A weight that does not load fails the jobs that need it, each with its own sentence.
-            logger.exception("Could not load everything at the start")
+            logger.exception("The models could not be loaded at the start")
 
     threading.Thread(target=load, name="warm-up", daemon=True).start()
 
