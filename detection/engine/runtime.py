@@ -125,9 +125,7 @@ class _OpenVinoModel:
             )
         except RuntimeError as error:
             raise WeightsInvalid(f"The weight file {path} cannot be loaded: {error}") from error
-        self.names = [
-            output.get_any_name() if output.get_names() else str(i) for i, output in enumerate(self.compiled.outputs)
-        ]
+        self.names = [_name(output.get_names(), i) for i, output in enumerate(self.compiled.outputs)]
         self._local = threading.local()
 
     def __call__(self, *inputs: NDArray[Any]) -> Outputs:
@@ -136,6 +134,11 @@ class _OpenVinoModel:
             request = self._local.request = self.compiled.create_infer_request()
         request.infer(list(inputs))
         return {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self.names)}
+
+
+def _name(names: set[str], index: int) -> str:
+    """The name that the exporter gave an output; the tracer may have left its own number beside it."""
+    return min(names, key=lambda name: (name.isdigit(), name), default=str(index))
 
 
 class _OpenVinoNet:
