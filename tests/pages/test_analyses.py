@@ -12,6 +12,8 @@ from detection.models import Job, JobStatus
 from tests import factories
 from tests.pages.finished import make_finished
 
+pytestmark = pytest.mark.services
+
 URL = "/"
 
 

@@ -11,6 +11,8 @@ from detection import artifacts
 from tests import factories
 from tests.pages.finished import make_finished
 
+pytestmark = pytest.mark.services
+
 CONTENT = bytes(range(256)) * 40
 
 

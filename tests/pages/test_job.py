@@ -12,6 +12,8 @@ from detection.models import JobStatus
 from tests import factories
 from tests.pages.finished import make_finished
 
+pytestmark = pytest.mark.services
+
 
 def page_of(client, job) -> str:
     response = client.get(job.get_absolute_url())

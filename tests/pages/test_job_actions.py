@@ -10,6 +10,8 @@ from detection.models import Job, JobStatus, Media
 from tests import factories
 from tests.pages.finished import make_finished
 
+pytestmark = pytest.mark.services
+
 
 def url_of(job: Job, action: str) -> str:
     return reverse(f"detection:{action}", args=[job.id])

@@ -8,6 +8,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from detection.models import Job, Media
 from tests import factories
 
+pytestmark = pytest.mark.services
+
 URL = "/analyses/"
 SCRIPT = {"HTTP_ACCEPT": "application/json"}
 

@@ -18,6 +18,8 @@ from reports.views import for_report
 from tests import factories
 from tests.pages.finished import make_finished
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture
 def finished(organization, alice):
