@@ -70,7 +70,7 @@ class BranchShape(serializers.Serializer[Any]):
     reason = serializers.CharField(allow_null=True)
     version = serializers.CharField()
     sha256 = serializers.CharField()
-    data = serializers.DictField()
+    data = serializers.DictField()  # type: ignore[assignment]
 
 
 class ExplanationsShape(serializers.Serializer[Any]):
@@ -158,7 +158,7 @@ class ModelShape(serializers.Serializer[Any]):
     licence = serializers.CharField()
     source = serializers.CharField()  # type: ignore[assignment]
     fused = serializers.BooleanField(help_text="Whether it has a say in the verdict; otherwise it is only shown.")
-    metrics = serializers.DictField()
+    metrics = serializers.DictField(help_text="`figures`: the tables of the model's card.")
 
 
 class ModelsShape(serializers.Serializer[Any]):
@@ -266,7 +266,14 @@ MODELS_EXAMPLE = {
             "licence": "Apache-2.0",
             "source": "Shiohara and Yamasaki 2022",
             "fused": True,
-            "metrics": {"auroc": 0.93, "auroc_ci": [0.91, 0.95]},
+            "metrics": {
+                "figures": [
+                    {
+                        "title": "Figures on left-out sources",
+                        "rows": [{"set": "face swap", "AUROC": "0.910", "95 % interval": "0.88–0.94"}],
+                    }
+                ]
+            },
         }
     ],
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,6 +20,7 @@ from rest_framework.views import APIView
 from deepfake import storage
 from deepfake.errors import DomainError
 from detection import api_shapes as shapes
+from detection import cards
 from detection.api import ApiView
 from detection.engine import fusion, pipeline, registry, runtime
 from detection.engine.errors import WeightsInvalid
@@ -62,17 +62,8 @@ def _model(spec: registry.BranchSpec) -> dict[str, Any]:
         "licence": spec.licence,
         "source": spec.source,
         "fused": spec.fused,
-        "metrics": _measured(spec.name),
+        "metrics": {"figures": cards.figures(spec.name)},
     }
-
-
-@lru_cache
-def _measured(name: str) -> dict[str, Any]:
-    """What the model's card says it reaches; empty when there is no card."""
-    try:
-        return dict(json.loads((registry.WEIGHTS_DIR / name / "metrics.json").read_text()))
-    except FileNotFoundError:
-        return {}
 
 
 class LiveView(APIView):

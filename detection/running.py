@@ -79,7 +79,7 @@ class Run:
             output_dir=outputs,
             on_step=self.on_step,
             deadline_s=float(settings.JOB_DEADLINE_S),
-            limits=engine_media.Limits(max_duration_s=float(settings.MAX_DURATION_S)),
+            limits=accepted(),
         )
         self._make_viewable(original, analysis.info)
         self._tell("storing", ENGINE_TO)
@@ -140,8 +140,9 @@ class Run:
         if self.media.kind == "image" or self.media.info:
             return
         self._tell("decoding", ENGINE_FROM)
-        limits = engine_media.Limits(max_duration_s=float(settings.MAX_DURATION_S))
-        verdicts.store_facts(self.media, to_json(engine_media.probe(original, limits=limits, sha256=self.media.sha256)))
+        verdicts.store_facts(
+            self.media, to_json(engine_media.probe(original, limits=accepted(), sha256=self.media.sha256))
+        )
 
     # The verdict's surroundings ---------------------------------------------------------------------------------------
 
@@ -217,6 +218,15 @@ class Run:
 
     def _was_cancelled(self) -> bool:
         return Job.objects.filter(pk=self.job.pk, cancel_requested_at__isnull=False).exists()
+
+
+def accepted() -> engine_media.Limits:
+    """The operator's limits, for the engine."""
+    return engine_media.Limits(
+        max_duration_s=float(settings.MAX_DURATION_S),
+        max_image_bytes=settings.MAX_IMAGE_BYTES,
+        max_recording_bytes=settings.MAX_UPLOAD_BYTES,
+    )
 
 
 def own_thresholds(profile: ThresholdProfile | None) -> Thresholds | None:

@@ -15,7 +15,7 @@ from django.conf import settings as live_settings
 from django.test import Client
 from django.utils import timezone
 
-from detection import api_status
+from detection import api_status, cards
 from detection.engine import registry
 from detection.models import JobStatus
 from tests import factories
@@ -42,6 +42,24 @@ def test_models_have_digests_and_quality(client: Client, bearer: Any) -> None:
         assert model["sha256"]
         assert isinstance(model["fused"], bool)
     assert set(body["thresholds"]) == {"image", "video", "audio"}
+
+
+def test_figures_come_from_the_model_card(client: Client, bearer: Any) -> None:
+    card = """# net
+
+## Figures on left-out sources
+| set | n | AUROC |
+|---|---|---|
+| **face swap** | 61 | **0.707** |
+
+| generator | n |
+|---|---|
+| a | 1 |
+"""
+    rows = [{"set": "face swap", "n": "61", "AUROC": "0.707"}]
+    assert cards.parse(card) == [{"title": "Figures on left-out sources", "rows": rows}]
+    for model in client.get("/v1/models", headers=bearer).json()["models"]:
+        assert model["metrics"]["figures"] == cards.figures(model["name"])
 
 
 def test_models_are_for_members(client: Client) -> None:
