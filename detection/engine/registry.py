@@ -17,9 +17,8 @@ class BranchSpec:
     name: str
     channel: Channel
     version: str
-    files: dict[
-        str, tuple[tuple[str, str], ...]
-    ]  # backend ("openvino", "torch") -> ((path below ml_weights/, sha256 hex), ...)
+    # backend ("openvino", "torch") -> ((path below ml_weights/, sha256 hex), ...)
+    files: dict[str, tuple[tuple[str, str], ...]]
     input_size: int  # pixels of a square crop, or samples of a sound window
     mean: tuple[float, ...]  # on the 0..255 scale for pictures
     std: tuple[float, ...]
@@ -76,28 +75,6 @@ BRANCHES: dict[str, BranchSpec] = {
         bias=1.079854,
         fused=False,
     ),
-    "frequency": BranchSpec(
-        name="frequency",
-        channel="picture",
-        version="2026.11.21",
-        files={
-            "openvino": (
-                ("frequency/frequency.xml", "9467f56eb4122c9a456daed7d90e23c6dccf12e35f1d944067e9e5aec4352f15"),
-                ("frequency/frequency.bin", "9508cfe12d784b340bcd0d330e0d64a0db0301383c0dc8fc56bdb7c1f0a31308"),
-            ),
-            "torch": (("frequency/frequency.pt", "7275a7acd3e6405d0414fd949a6c03bf81c74ffa0f4845be192e9eed91856bc1"),),
-        },
-        input_size=128,
-        mean=(0.0, 0.0, 0.0),
-        std=(255.0, 255.0, 255.0),
-        threshold=0.5,
-        licence="research use: see ml_weights/frequency/CARD.md",
-        source="neighbouring pixel relations, arXiv:2312.10461",
-        build="detection.engine.branches.frequency:build",
-        temperature=1.0,
-        bias=0.0,
-        fused=False,
-    ),
     "synthesis": BranchSpec(
         name="synthesis",
         channel="picture",
@@ -119,10 +96,32 @@ BRANCHES: dict[str, BranchSpec] = {
         temperature=0.9572,
         bias=-0.3143,
     ),
+    "frequency": BranchSpec(
+        name="frequency",
+        channel="picture",
+        version="2026.11.21",
+        files={
+            "openvino": (
+                ("frequency/frequency.xml", "9467f56eb4122c9a456daed7d90e23c6dccf12e35f1d944067e9e5aec4352f15"),
+                ("frequency/frequency.bin", "9508cfe12d784b340bcd0d330e0d64a0db0301383c0dc8fc56bdb7c1f0a31308"),
+            ),
+            "torch": (("frequency/frequency.pt", "7275a7acd3e6405d0414fd949a6c03bf81c74ffa0f4845be192e9eed91856bc1"),),
+        },
+        input_size=128,
+        mean=(0.0, 0.0, 0.0),
+        std=(255.0, 255.0, 255.0),
+        threshold=0.5,
+        licence="research use: see ml_weights/frequency/CARD.md",
+        source="neighbouring pixel relations, arXiv:2312.10461",
+        build="detection.engine.branches.frequency:build",
+        temperature=0.9567,
+        bias=-0.0692,
+        fused=False,
+    ),
 }
 
 # What the fusion and the face measurements were fitted to: (path below ml_weights/, sha256 hex).
-FUSION: tuple[str, str] = ("fusion/fusion.json", "53892cf16353758ea0c8ac14c6513623bda2b350bfa958f703de1214cede2022")
+FUSION: tuple[str, str] = ("fusion/fusion.json", "17a2d008fd2d9f01ef483d057bc4c61fc882c2dfd4fe2f9bba32bced9a190b62")
 PHYSIOLOGY: tuple[str, str] = (
     "physiology/physiology.json",
     "6e0cfe1e9e2d865605280a00f858c17b77af35a2d72a87e1e51359942fb67e0a",
