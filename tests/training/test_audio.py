@@ -1,0 +1,156 @@
+"""The speech trainer: reads a manifest, keeps sources apart, learns a difference in seconds, exports what it learnt."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+from detection.engine.branches import audio_net
+from detection.training import audio, audio_augment, audio_baselines, audio_features, audio_head
+from detection.training.audio_features import Clip
+
+RATE_HZ = 16_000
+
+
+@pytest.fixture(autouse=True)
+def random_encoder(monkeypatch):
+    """A small random encoder in place of the packaged one, which a machine that only serves does not have."""
+    import torch
+
+    torch.manual_seed(0)
+    encoder = audio_net.Encoder().eval().requires_grad_(False)
+    monkeypatch.setattr(audio, "load_encoder", lambda: encoder)
+
+
+def buzz(pitch_hz: float, is_fake: bool, seed: int, seconds: float = 1.2) -> np.ndarray:
+    """A voice-like buzz in syllables; the fake one has a perfectly steady pitch and no breath."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    wobble = 0 if is_fake else np.cumsum(rng.standard_normal(len(t))) * 0.02
+    breath = 0 if is_fake else 0.05 * rng.standard_normal(len(t))
+    tone = sum(np.sin(k * 2 * np.pi * pitch_hz * t + k * wobble) / k for k in range(1, 12))
+    return ((tone * (1.1 + np.sin(2 * np.pi * 4 * t)) + breath) * 0.1).astype(np.float32)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    rows = []
+    for number in range(12):
+        is_fake = number % 2 == 1
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, buzz(90 + 12 * number, is_fake, number), RATE_HZ)
+        source = number // 3
+        rows.append([path.name, *(("fake", f"system{source}") if is_fake else ("real", "real")), f"source{source}"])
+    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "label", "system", "source_repo"], *rows])
+    return tmp_path / "manifest.csv"
+
+
+CONFIG = {
+    "seed": 0, "c": 0.01, "channel_copies": 1, "copy_weight": 0.3, "source_power": 0.5, "kind_weight": {},
+    "folds": 2, "partitions": 1, "test_channels": ["g711"],
+}  # fmt: skip
+
+
+def test_training_learns_a_handful_of_clips_and_exports_the_same_net(manifest, tmp_path):
+    record = audio.train(CONFIG, [manifest], tmp_path / "run")
+    entry = audio.export(tmp_path / "run", tmp_path / "weights")
+
+    assert record["clips"] == {"real": 6, "fake": 6}
+    assert set(record["baselines"]) >= {"30 simple features", "outer silence", "log-mel statistics"}
+    assert entry["max_difference"]["logit"] < 0.02
+    assert (tmp_path / "weights" / entry["files"]["openvino"][0][0]).is_file()
+
+    import torch
+
+    net = audio_net.SpeechNet()
+    net.load_state_dict(torch.load(tmp_path / "run" / "speech.pt", weights_only=True))
+    clips = audio_features.read_manifests([manifest])
+    windows = torch.from_numpy(np.stack([audio_features.window(audio_features.load(c.path)) for c in clips]))
+    with torch.inference_mode():
+        logits = net.eval()(windows)["logit"].numpy()
+    fake = np.array([c.is_fake for c in clips])
+    assert logits[fake].min() > logits[~fake].max()
+
+
+def test_held_out_logits_are_written_for_every_clip(manifest, tmp_path):
+    audio.train({**CONFIG, "channel_copies": 0, "test_channels": []}, [manifest], tmp_path / "run")
+    rows = list(csv.DictReader((tmp_path / "run" / "oof.csv").open()))
+    assert len(rows) == 12
+    assert {row["split"] for row in rows} <= {"train", "calibration", "test"}
+    assert all(np.isfinite(float(row["logit"])) for row in rows)
+
+
+def clip(source: str, system: str) -> Clip:
+    return Clip(Path("x"), "x", system != "real", source, system, "", "en")
+
+
+def test_no_source_and_no_system_is_on_both_sides():
+    clips = [clip(f"s{n % 7}", f"tts{n % 7 // 2}" if n % 2 else "real") for n in range(56)]
+    fold_of = audio_head.divide(clips, 3, seed=1)
+    for fold in range(3):
+        learn, judge = audio_head.sides(clips, fold_of, fold)
+        assert not {clips[i].source for i in learn} & {clips[i].source for i in judge}
+        assert not {clips[i].system for i in learn if clips[i].is_fake} & {clips[i].system for i in judge}
+
+
+def test_large_sources_do_not_decide():
+    clips = [clip("big", "real")] * 16 + [clip("small", "real")] * 4 + [clip("big", "a")] * 20
+    weights = audio_head.source_weights(clips, 0.5, {})
+    assert weights[:16].sum() == pytest.approx(2 * weights[16:20].sum())
+    assert weights[:20].sum() == pytest.approx(weights[20:].sum())
+
+
+def test_too_few_sources_to_leave_any_out_is_said(manifest, tmp_path):
+    lines = [line.rsplit(",", 1)[0] + ",one" for line in manifest.read_text().splitlines()]
+    manifest.write_text("\n".join([lines[0].replace(",one", ",source_repo"), *lines[1:]]))
+    with pytest.raises(ValueError, match="too few sources"):
+        audio.train({**CONFIG, "channel_copies": 0, "test_channels": []}, [manifest], tmp_path / "run")
+
+
+def test_a_manifest_with_an_unknown_label_is_refused(tmp_path):
+    (tmp_path / "m.csv").write_text("path,label\na.wav,maybe\n")
+    with pytest.raises(ValueError, match="maybe"):
+        audio_features.read_manifests([tmp_path / "m.csv"])
+
+
+def test_outer_silence_is_cut_and_dc_removed(tmp_path):
+    silence = np.zeros(RATE_HZ // 2, np.float32)
+    sound = buzz(120, True, 1, 1.0)
+    soundfile.write(tmp_path / "a.wav", np.concatenate([silence, sound, silence]) + 0.1, RATE_HZ)
+    loaded = audio_features.load(tmp_path / "a.wav")
+    assert len(loaded) == pytest.approx(len(sound), abs=RATE_HZ // 10)
+    assert audio_baselines.outer_silence(np.concatenate([sound, silence]))[1] == pytest.approx(0.5, abs=0.1)
+
+
+def test_short_speech_is_repeated_not_padded():
+    window = audio_features.window(np.full(9_000, 0.5, np.float32))
+    assert window.shape == (32_000,)
+    assert window.min() == pytest.approx(0.5, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", audio_augment.CHANNELS)
+def test_a_channel_keeps_length_and_voice(name):
+    before = buzz(140, False, 3, 1.0)
+    after = audio_augment.apply(name, before, np.random.default_rng(0))
+    assert after.shape == before.shape
+    assert after.dtype == np.float32
+    assert np.corrcoef(before, after)[0, 1] > 0.5
+    assert not np.array_equal(before, after)
+
+
+def test_the_telephone_has_no_treble():
+    noise = np.random.default_rng(0).standard_normal(RATE_HZ).astype(np.float32) * 0.1
+    spectrum = np.abs(np.fft.rfft(audio_augment.g711(noise)))
+    assert spectrum[4500:].mean() < 0.05 * spectrum[:3500].mean()
+
+
+def test_simple_features_are_thirty():
+    assert len(audio_baselines.simple_features(buzz(100, True, 0))) == 30
