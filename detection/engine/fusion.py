@@ -43,7 +43,7 @@ MIN_QUALITY = 0.15
 GRID_S = 0.25
 MAX_GAP_S = 0.6
 # A domain that was not calibrated by itself borrows the nearest one.
-NEAREST_DOMAIN = {"video_scene": "image_scene", "video_face": "image_face"}
+NEAREST_DOMAIN = {"video_scene": "image_scene", "video_face": "image_face", "image_face": "image_scene"}
 
 
 @dataclass(frozen=True)
@@ -140,13 +140,18 @@ class Stack:
 
     def stacker(self, channel: Channel, kind: Kind, branches: Sequence[str]) -> Stacker | None:
         """Return the regression for a channel, or None when this channel has never been calibrated."""
-        domain: str | None = channel
+        domain: str = channel
         if channel == "picture":
             domain = f"{kind}_{'face' if FACE_BRANCHES.intersection(branches) else 'scene'}"
-        while domain is not None:
-            if domain in self.stackers:
-                return self.stackers[domain]
-            domain = NEAREST_DOMAIN.get(domain)
+        return self.in_domain(domain)
+
+    def in_domain(self, domain: str) -> Stacker | None:
+        """Return the regression of a domain, or of the nearest one that was calibrated."""
+        nearest: str | None = domain
+        while nearest is not None:
+            if nearest in self.stackers:
+                return self.stackers[nearest]
+            nearest = NEAREST_DOMAIN.get(nearest)
         return None
 
 
@@ -195,7 +200,7 @@ def fuse(
     score, interval = overall(opinions)
     contributions = contributions_of(opinions)
     intervals = fake_intervals(kind, evidence, stack, thresholds)
-    abstain = abstain_reason(opinions, evidence, score, thresholds, stability, contributions)
+    abstain = abstain_reason(kind, opinions, evidence, score, thresholds, stability, contributions)
     label: Label = "inconclusive" if score is None or abstain else thresholds.label(score)
     channels = tuple(ChannelVerdict(o.channel, o.score, thresholds.label(o.score)) for o in opinions)
     verdict = Verdict(
@@ -325,6 +330,7 @@ def shares_of(contributions: Mapping[str, float]) -> dict[str, float]:
 
 
 def abstain_reason(
+    kind: Kind,
     opinions: Sequence[ChannelOpinion],
     evidence: Sequence[Evidence],
     score: float | None,
@@ -338,11 +344,16 @@ def abstain_reason(
         return None  # the file itself declares, under a signature that holds, that it was generated
     if score is None or not stacked or all(o.quality < MIN_QUALITY for o in stacked):
         return "too_little_evidence"
+    if kind == "video" and thresholds.label(score) == "real" and all(o.channel != "picture" for o in stacked):
+        return "too_little_evidence"  # only the sound of a clip could be checked
     if _is_out_of_distribution(stacked, evidence, contributions):
         return "out_of_distribution"
     if stability is not None and stability.flips:
         return "unstable"
-    return "uncertain_band" if thresholds.label(score) == "inconclusive" else None
+    label = thresholds.label(score)
+    # A genuine voice does not make a doubtful picture genuine: "real" takes every channel.
+    doubtful = label == "real" and any(thresholds.label(o.score) != "real" for o in stacked)
+    return "uncertain_band" if label == "inconclusive" or doubtful else None
 
 
 def _is_out_of_distribution(

@@ -76,7 +76,8 @@ def _open(kind: Kind, verdict: Verdict) -> list[str]:
 
 
 def _too_little(kind: Kind, verdict: Verdict) -> str:
-    reasons = [e.sentence for e in verdict.evidence if e.state != "scored" and e.channel != "provenance"]
+    channel = "voice" if kind == "audio" else "picture"
+    reasons = [e.sentence for e in verdict.evidence if e.state != "scored" and e.channel == channel]
     needs = {
         "image": "a sharper picture of at least 64 by 64 pixels",
         "video": "a sharper clip that shows a face for a few seconds",

@@ -23,6 +23,8 @@ from detection.training import metrics, splits, stacking
 
 MIN_ROWS = 40
 MIN_SOURCES = 3
+# In serving a face check that does not count still tells the fusion that there is a face.
+FACE_SEEN = Evidence("spatial", "picture", "scored", "", score=0.5)
 KINDS: tuple[Kind, ...] = ("image", "video", "audio")
 
 
@@ -41,6 +43,7 @@ class Judged:
     channels: dict[str, Channel]
     quality: dict[str, float]
     digests: dict[str, str]
+    has_face: bool = False
 
 
 def select(manifest: Path, wanted: Sequence[str], per_source: int | None = None) -> list[dict[str, str]]:
@@ -89,9 +92,10 @@ def load(rows_file: Path) -> list[Judged]:
 
 
 def digests() -> dict[str, str]:
-    """Return branch -> digest of the weights it would run with."""
-    trained = {name: pipeline.digest_of(spec) for name, spec in registry.BRANCHES.items()}
-    return trained | {"physiology": registry.PHYSIOLOGY[1]}
+    """Return branch -> digest of the weights it would run with, of the branches that may count."""
+    found = {name: pipeline.digest_of(spec) for name, spec in registry.BRANCHES.items()}
+    found["physiology"] = registry.PHYSIOLOGY[1]
+    return {name: digest for name, digest in found.items() if may_count(name)}
 
 
 def judge(path: Path, line: dict[str, str], wanted: Sequence[str], before: Judged | None) -> Judged | None:
@@ -118,6 +122,7 @@ def judge(path: Path, line: dict[str, str], wanted: Sequence[str], before: Judge
         quality={b: before.quality[b] for b in kept if before}
         | {b: 1.0 if e.quality is None else e.quality for b, e in scored.items()},
         digests=digests(),
+        has_face=bool(scene.tracks),
     )
 
 
@@ -129,8 +134,7 @@ def rows_of(judged: Sequence[Judged]) -> dict[str, list[stacking.Row]]:
         logits = {b: x for b, x in j.logits.items() if j.channels[b] == channel and may_count(b)}
         if not logits:
             continue
-        face = fusion.FACE_BRANCHES.intersection(j.logits)
-        domain = "voice" if channel == "voice" else f"{j.kind}_{'face' if face else 'scene'}"
+        domain = "voice" if channel == "voice" else f"{j.kind}_{'face' if j.has_face else 'scene'}"
         domains[domain].append(stacking.Row(j.path, j.label, j.source, j.group, domain, channel, logits))
     return dict(domains)
 
@@ -153,7 +157,7 @@ def fit(judged: Sequence[Judged], *, max_fpr: float, max_fnr: float) -> dict[str
     content: dict[str, Any] = {
         "version": time.strftime("%Y.%m.%d", time.gmtime()),
         "prior": 0.5,
-        "fitted_with": {name: pipeline.digest_of(spec) for name, spec in sorted(registry.BRANCHES.items())},
+        "fitted_with": digests(),
         "domains": domains,
         "thresholds": {kind: {"fake": 0.5, "real": 0.5} for kind in KINDS},
     }
@@ -175,7 +179,7 @@ def test_figures(content: dict[str, Any], judged: Sequence[Judged]) -> dict[str,
     stack = fusion.Stack.from_json(content)
     figures: dict[str, Any] = {}
     for domain, rows in sorted(rows_of(judged).items()):
-        stacker = stack.stacker(rows[0].channel, "audio" if domain == "voice" else _kind(domain), list(rows[0].logits))
+        stacker = stack.in_domain(domain)
         if stacker is None:
             continue
         scores = np.array([fusion.sigmoid(stacker.logit(r.logits)) for r in rows])
@@ -186,10 +190,6 @@ def test_figures(content: dict[str, Any], judged: Sequence[Judged]) -> dict[str,
         if len(y):
             figures[kind] = _figures(y, scores, groups, stack)
     return figures
-
-
-def _kind(domain: str) -> Kind:
-    return "video" if domain.startswith("video") else "image"
 
 
 def _figures(y: Any, scores: Any, groups: Sequence[str], stack: fusion.Stack) -> dict[str, Any]:
@@ -214,6 +214,8 @@ def scores_of(stack: fusion.Stack, judged: Sequence[Judged]) -> tuple[Any, Any, 
             Evidence(b, j.channels[b], "scored", "", score=fusion.sigmoid(x), quality=j.quality[b])
             for b, x in j.logits.items()
         ]
+        if j.has_face and not fusion.FACE_BRANCHES.intersection(j.logits):
+            evidence.append(FACE_SEEN)
         score, _ = fusion.overall(fusion.opinions_of(j.kind, evidence, stack))
         if score is not None:
             labels.append(j.label)

@@ -85,6 +85,20 @@ def test_cloned_voice_over_genuine_picture_is_fake_and_names_the_voice() -> None
     assert verdict.contributions["audio"] > 0
 
 
+def test_a_genuine_voice_does_not_make_a_doubtful_picture_genuine() -> None:
+    verdict = fuse("video", [said("spatial", 0.6), said("audio", 0.01, "voice")], stack=STACK)
+    assert verdict.score is not None
+    assert verdict.score < 0.4
+    assert (verdict.label, verdict.abstain_reason) == ("inconclusive", "uncertain_band")
+    assert "mostly from the picture" in verdict.rationale
+
+
+def test_a_clip_whose_picture_could_not_be_checked_is_not_called_real() -> None:
+    alone = fuse("video", [said("spatial", None), said("audio", 0.01, "voice")], stack=STACK)
+    assert (alone.label, alone.abstain_reason) == ("inconclusive", "too_little_evidence")
+    assert fuse("video", [said("spatial", None), said("audio", 0.99, "voice")], stack=STACK).label == "fake"
+
+
 def test_noisy_or_is_calibrated_at_even_chance() -> None:
     undecided = [fusion.ChannelOpinion(c, 0.0, 0.0, {}, 1.0) for c in ("picture", "voice")]
     assert fusion.overall(undecided)[0] == pytest.approx(0.5)
@@ -202,6 +216,7 @@ def test_fake_intervals_tell_who_and_when() -> None:
 def test_a_clip_without_a_domain_of_its_own_borrows_the_nearest() -> None:
     assert STACK.stacker("picture", "video", ["spatial"]).domain == "image_face"
     assert STACK.stacker("picture", "video", ["synthesis"]).domain == "image_scene"
+    assert STACK.stacker("voice", "video", ["audio"]).domain == "voice"
     assert STACK.stacker("synchrony", "video", ["av_sync"]) is None
 
 

@@ -63,7 +63,7 @@ def test_domains_and_weights() -> None:
     content = calibration.fit(judged(), max_fpr=0.05, max_fnr=0.1)
     assert set(content["domains"]) == {"image_face", "voice"}
     assert set(content["domains"]["image_face"]["weights"]) == {"spatial", "synthesis"}
-    assert content["fitted_with"] == dict.fromkeys(registry.BRANCHES, "b")
+    assert content["fitted_with"] == dict.fromkeys(("spatial", "synthesis", "audio"), "b")
     stack = fusion.Stack.from_json(json.loads(json.dumps(content)))
     assert stack.thresholds["image"] == stack.thresholds["audio"]
 
@@ -121,7 +121,7 @@ def test_only_branches_with_other_weights_are_run_again(tmp_path: Path, monkeypa
         list(calibration.run(lines, tmp_path, rows_file, workers=1))
         return asked
 
-    assert run() == [["spatial", "synthesis", "frequency", "audio", "physiology"]] * 2
+    assert run() == [["spatial", "synthesis", "audio"]] * 2
     assert run() == []
     registry.BRANCHES["audio"] = replace(SPEC, name="audio", files={"openvino": (("x.bin", "new"),)})
     assert run() == [["audio"]] * 2
