@@ -18,7 +18,6 @@ from accounts.services import create_api_key
 from detection.models import Job, Media
 from tests import factories
 
-
 _SESSION_DIR = Path(settings.DATA_DIR)
 
 
