@@ -237,6 +237,3 @@ def to_json(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 6)
     return value
-
-
-
