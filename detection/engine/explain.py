@@ -55,7 +55,7 @@ def write(
 
 
 def strongest_maps(verdict: Verdict) -> list[tuple[str, Heatmap]]:
-    """Return (branch, heatmap) of the branches that count, the most suspicious first, one per branch, frame and face."""
+    """Return (branch, heatmap) of the branches that count, the most suspicious first, one per frame and face."""
     best: dict[tuple[str, int, int | None], Heatmap] = {}
     for e in verdict.evidence:
         if verdict.weights.get(e.branch, 0) <= 0:

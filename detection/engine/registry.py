@@ -121,7 +121,7 @@ BRANCHES: dict[str, BranchSpec] = {
 }
 
 # What the fusion and the face measurements were fitted to: (path below ml_weights/, sha256 hex).
-FUSION: tuple[str, str] = ("fusion/fusion.json", "17a2d008fd2d9f01ef483d057bc4c61fc882c2dfd4fe2f9bba32bced9a190b62")
+FUSION: tuple[str, str] = ("fusion/fusion.json", "6443f2420794fa168e35b73f94f0ae25db89d04ac7912283f1731412cb1481db")
 PHYSIOLOGY: tuple[str, str] = (
     "physiology/physiology.json",
     "6e0cfe1e9e2d865605280a00f858c17b77af35a2d72a87e1e51359942fb67e0a",

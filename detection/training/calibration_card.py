@@ -16,6 +16,14 @@ net was trained on; the figures at the end are from **test** sources, to which n
 - Thresholds: fake at {fake}, real below {real}, for pictures, clips and recordings alike.
 - A branch with weight 0 is shown and does not count.
 
+- "fake" is said of few genuine items and "real" of few fakes (chosen on the calibration sources), so recall is low
+  where the checks are weak; what lies between is inconclusive.
+- "real" takes every channel: a genuine voice does not make a doubtful picture genuine.
+
+A domain whose interval reaches down to .50 holds no usable evidence yet: its weights are close to zero, its scores stay
+near an even chance, and its files come out inconclusive unless another channel gives them away. Clips are labelled by
+their picture alone; the row "video" counts a fake picture under a genuine voice against the voice check, too.
+
 Most source material states no licence or a research licence (see the branches' cards). The weights here are a few
 numbers per branch; refit them on your own media with the same command.
 """

@@ -54,6 +54,7 @@ def judged(n: int = 240, split: str = "calibration", seed: int = 0) -> list[Judg
                 channels={b: "voice" if b == "audio" else "picture" for b in names},
                 quality=dict.fromkeys(names, 1.0),
                 digests=calibration.digests(),
+                has_face=not voice,
             )
         )
     return rows
