@@ -75,6 +75,28 @@ BRANCHES: dict[str, BranchSpec] = {
         bias=1.079854,
         fused=False,
     ),
+    "temporal": BranchSpec(
+        name="temporal",
+        channel="picture",
+        version="2026.11.21",
+        files={
+            "openvino": (
+                ("temporal/temporal.xml", "e644a38eb927d07965e985532a30c775d3306f67fde590bf33517dd51a243d84"),
+                ("temporal/temporal.bin", "e05de146cfb414681cd59b53db512ba5b64b863f10ddd537455d7de63cded619"),
+            ),
+            "torch": (("temporal/temporal.pt", "54afaba58273e187f1292a373ffd8a7cc1c648a09db01153bcd3f11450b7c72f"),),
+        },
+        input_size=16,  # embeddings in a window
+        mean=(0.0,),
+        std=(1.0,),
+        threshold=0.5,
+        licence="research use: see ml_weights/temporal/CARD.md",
+        source="transformer encoder, arXiv:1706.03762, over spatial embeddings of 16 frames",
+        build="detection.engine.branches.temporal:build",
+        temperature=2.606889,
+        bias=0.081919,
+        fused=False,
+    ),
     "synthesis": BranchSpec(
         name="synthesis",
         channel="picture",

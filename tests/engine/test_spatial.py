@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_heatmaps_lie_on_the_most_suspicious_faces():
         assert heatmap.box[0] >= 100
         assert heatmap.cam.min() >= 0
     times = sorted(heatmap.time_s for heatmap in evidence.heatmaps)
-    assert all(b - a >= spatial.HEATMAP_APART_S - 1e-9 for a, b in zip(times, times[1:], strict=False))
+    assert all(b - a >= spatial.HEATMAP_APART_S - 1e-9 for a, b in itertools.pairwise(times))
 
 
 def test_the_curve_has_a_point_for_every_look_in_order():

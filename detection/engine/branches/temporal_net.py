@@ -19,7 +19,7 @@ class WindowNet(nn.Module):
     std: torch.Tensor
 
     def __init__(
-        self, inputs: int = 1280, width: int = 48, layers: int = 2, heads: int = 4, dropout: float = 0.3
+        self, inputs: int = 1280, width: int = 32, layers: int = 2, heads: int = 4, dropout: float = 0.3
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(inputs))

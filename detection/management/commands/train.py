@@ -21,9 +21,7 @@ def trainer(branch: str) -> Any:
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise CommandError(
-            f"Training needs the package {error.name}: pip install -r requirements-train.txt"
-        ) from error
+        raise CommandError(f"Training needs the package {error.name}: pip install -r requirements-train.txt") from error
     if not (hasattr(module, "train") and hasattr(module, "export")):
         raise CommandError(f"There is no trainer for a branch called {branch!r}.")
     return module
