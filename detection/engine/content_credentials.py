@@ -78,7 +78,7 @@ def _actions(store: Mapping[str, Any]) -> Iterator[dict[str, str | None]]:
 
 def _lineage(store: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield the active manifest, its parent, and so on; other ingredients may be a small part of the picture only."""
-    label = store.get("active_manifest")
+    label: Any = store.get("active_manifest")
     seen: set[str] = set()
     while label in store.get("manifests", {}) and label not in seen and len(seen) < 20:
         seen.add(label)

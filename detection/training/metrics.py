@@ -95,11 +95,12 @@ def bootstrap_ci(
     y, s = _arrays(labels, scores)
     names = np.asarray([str(g) for g in groups]) if groups is not None else np.arange(len(y)).astype(str)
     members = [np.flatnonzero(names == name) for name in np.unique(names)]
+    if not members:
+        return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     values = []
     for _ in range(rounds):
-        drawn = rng.integers(0, len(members), len(members)) if members else []
-        rows = np.concatenate([members[i] for i in drawn]) if len(members) else np.empty(0, int)
+        rows = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
         value = metric(y[rows], s[rows])
         if np.isfinite(value):
             values.append(value)
