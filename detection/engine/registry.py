@@ -143,7 +143,7 @@ BRANCHES: dict[str, BranchSpec] = {
 }
 
 # What the fusion and the face measurements were fitted to: (path below ml_weights/, sha256 hex).
-FUSION: tuple[str, str] = ("fusion/fusion.json", "6443f2420794fa168e35b73f94f0ae25db89d04ac7912283f1731412cb1481db")
+FUSION: tuple[str, str] = ("fusion/fusion.json", "74fc15a3dc4032d7a9570fcbd7400b06897476754e1485ab2645cbad62c49d5a")
 PHYSIOLOGY: tuple[str, str] = (
     "physiology/physiology.json",
     "6e0cfe1e9e2d865605280a00f858c17b77af35a2d72a87e1e51359942fb67e0a",

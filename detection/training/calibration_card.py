@@ -8,6 +8,8 @@ HEAD = """# Fusion
 
 Version {version}. Fitted by `manage.py calibrate` to the scores of the branches on **calibration** sources, which no
 net was trained on; the figures at the end are from **test** sources, to which nothing was fitted, not even a threshold.
+The speech head has learnt from all of its sources: for it the scores of heads that did not know the source stand in
+(`ml_weights/audio/oof.csv`), here and in the figures.
 
 - Per channel a logistic regression over the log-odds of the branches, weights not below zero, every source counted by
   the square root of its size, both classes alike: a score means "with an even chance beforehand".
