@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+
 import numpy as np
 import pytest
 
 from detection.engine import registry, runtime
 from detection.engine.branches import audio
 from detection.engine.types import Decoded, MediaInfo, Scene, Span
+from detection.training import calibration
 
 RATE_HZ = 16_000
 GOLDEN = [3.882, -2.267]  # a hum in syllables, white noise
@@ -99,3 +103,17 @@ def test_loudness_and_repeats_do_not_change_a_real_analysis():
     soft = audio.examine(scene(hum(5, 0.04), (0, 5)), net)
     assert loud.score == pytest.approx(soft.score, abs=0.02)
     assert loud.version == registry.BRANCHES["audio"].version
+
+
+def test_the_fusion_is_fitted_to_held_out_speech_scores():
+    with (registry.WEIGHTS_DIR / "audio" / "oof.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    spec = registry.BRANCHES["audio"]
+    seen = calibration.Judged(
+        f"/media/{row['path']}", 1, "calibration", "", "", "", "audio", {"audio": 99.0}, {"audio": "voice"}, {}, {}
+    )
+    assert calibration._held_out(seen).logits["audio"] == pytest.approx(
+        float(row["logit"]) / spec.temperature + spec.bias
+    )
+    foreign = dataclasses.replace(seen, path="/media/of_a_user.wav")
+    assert calibration._held_out(foreign).logits["audio"] == 99.0
