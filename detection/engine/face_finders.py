@@ -41,20 +41,24 @@ def blaze(image: Image) -> list[Found]:
     return best(found)
 
 
-def blaze_tiles(image: Image) -> list[Found]:
-    """Look again through overlapping tiles, and at the picture with room around it for a face that fills it."""
-    height, width = image.shape[:2]
-    found: list[Found] = []
-    pad = max(height, width) // 3
+def blaze_around(image: Image) -> list[Found]:
+    """Look at the picture with room around it, for a face that fills it."""
+    pad = max(image.shape[:2]) // 3
     padded = np.asarray(cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE), np.uint8)
-    found += [_moved(one, -pad, -pad) for one in _blaze_once(padded, "face_short", SHORT_SIDE)]
-    if min(height, width) >= 200:
-        for across in (2, 3) if min(height, width) >= 600 else (2,):
-            tile_w, tile_h = int(width / across * 1.25), int(height / across * 1.25)
-            for x in np.linspace(0, width - tile_w, across).astype(int):
-                for y in np.linspace(0, height - tile_h, across).astype(int):
-                    tile = image[y : y + tile_h, x : x + tile_w]
-                    found += [_moved(one, x, y) for one in _blaze_once(tile, "face_full", FULL_SIDE)]
+    return best([_moved(one, -pad, -pad) for one in _blaze_once(padded, "face_short", SHORT_SIDE)])
+
+
+def blaze_tiles(image: Image, across: int) -> list[Found]:
+    """Look again through across x across overlapping tiles; a picture too small for them is left alone."""
+    height, width = image.shape[:2]
+    if min(height, width) < (200 if across <= 2 else 600):
+        return []
+    found: list[Found] = []
+    tile_w, tile_h = int(width / across * 1.25), int(height / across * 1.25)
+    for x in np.linspace(0, width - tile_w, across).astype(int):
+        for y in np.linspace(0, height - tile_h, across).astype(int):
+            tile = image[y : y + tile_h, x : x + tile_w]
+            found += [_moved(one, x, y) for one in _blaze_once(tile, "face_full", FULL_SIDE)]
     return best(found)
 
 

@@ -43,15 +43,22 @@ def find_faces(image: Image, *, frame_index: int = 0, time_s: float = 0.0, thoro
     (small, many, turned faces); in a clip the next frames give that second chance.
     """
     searched, shrink = _searchable(image)
-    found = face_finders.blaze(searched)
-    faces = _describe(image, _enlarged(found, shrink), frame_index, time_s)
-    if thorough and (not faces or max(faces[0].box[2:]) < SMALL_FACE * max(image.shape[:2])):
-        # A crowd: where one small face is, more may be too small for a look at the whole picture.
-        more = _describe(image, _enlarged(face_finders.blaze_tiles(searched), shrink), frame_index, time_s, known=faces)
-        faces = (*faces, *more)[:MAX_FACES]
-    if thorough and not faces:
-        faces = _describe(image, _enlarged(face_finders.mtcnn(searched), shrink), frame_index, time_s)
-    return faces
+
+    def described(found: list[Found], known: tuple[Face, ...] = ()) -> tuple[Face, ...]:
+        return (*known, *_describe(image, _enlarged(found, shrink), frame_index, time_s, known=known))[:MAX_FACES]
+
+    faces = described(face_finders.blaze(searched))
+    if not thorough or (faces and max(faces[0].box[2:]) >= SMALL_FACE * max(image.shape[:2])):
+        return faces
+    if not faces:
+        faces = described(face_finders.blaze_around(searched))
+    # A crowd: where one small face is, more may be too small for a look at the whole picture, and smaller ones still
+    # where the first tiles find any.
+    seen = len(faces)
+    faces = described(face_finders.blaze_tiles(searched, 2), faces)
+    if not seen or len(faces) > seen:
+        faces = described(face_finders.blaze_tiles(searched, 3), faces)
+    return faces or described(face_finders.mtcnn(searched))
 
 
 def _searchable(image: Image) -> tuple[Image, float]:

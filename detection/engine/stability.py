@@ -125,7 +125,7 @@ def check(
     variants: list[tuple[str, float]] = []
     if pictures:
         part = picture_excerpt(scene, verdict)
-        plain = _look(pictures, part, examine, known=verdict if kind == "image" else None)
+        plain = _look(pictures, part, examine)
         for change in (v for v in PICTURE_VARIANTS if full or v.name in CHEAP):
             shifted = _shift(verdict.evidence, plain, _look(pictures, _changed_picture(part, change), examine))
             variants.append((change.name, _score(kind, shifted, stack)))
@@ -156,9 +156,9 @@ def _channel(verdict: Verdict, name: str) -> str:
     return next(e.channel for e in verdict.evidence if e.branch == name)
 
 
-def _look(names: Sequence[str], scene: Scene, examine: Examine, known: Verdict | None = None) -> dict[str, float]:
-    """Return branch -> log-odds on a scene; `known` spares looking again at what was just looked at."""
-    evidence = [e for e in known.evidence if e.branch in names] if known else [examine(n, scene) for n in names]
+def _look(names: Sequence[str], scene: Scene, examine: Examine) -> dict[str, float]:
+    """Return branch -> log-odds on a scene, of the branches that can score it."""
+    evidence = [examine(n, scene) for n in names]
     return {e.branch: logit(e.score) for e in evidence if e.score is not None}
 
 
@@ -176,7 +176,12 @@ def _score(kind: Kind, evidence: Sequence[Evidence], stack: Stack) -> float:
 
 
 def picture_excerpt(scene: Scene, verdict: Verdict) -> Scene:
-    """Return the scene cut down to its most telling window, or to EXCERPT_FRAMES frames where no face is seen."""
+    """Return the scene cut down to its most telling window, or to EXCERPT_FRAMES frames where no face is seen.
+
+    A still is looked at as a frame of a clip is, in fewer pieces: only the change counts, and time does.
+    """
+    if scene.media.info.kind == "image":
+        return replace(scene, media=replace(scene.media, info=replace(scene.media.info, kind="video")))
     if len(scene.media.frames) <= EXCERPT_FRAMES:
         return scene
     window = _telling_window(scene, verdict)
