@@ -114,7 +114,7 @@ def test_an_altered_fusion_file_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_unstable_is_inconclusive(stub: Callable[..., None]) -> None:
-    looks = iter([0.95, 0.02, 0.02])
+    looks = iter([0.95, 0.95, 0.02, 0.02])  # the picture, its excerpt untouched, and two ways of saving it
     stub(synthesis=lambda s: said("synthesis", next(looks)))
     verdict = pipeline.analyze(scenes.ASTRONAUT).verdict
     assert (verdict.label, verdict.abstain_reason) == ("inconclusive", "unstable")
