@@ -33,6 +33,7 @@ from detection.engine.types import (
 )
 
 FACE_BRANCHES = frozenset({"spatial", "temporal", "physiology"})
+SWAP_BRANCHES = ("spatial", "temporal")
 STACKED_CHANNELS: tuple[Channel, ...] = ("picture", "voice", "synchrony")
 MAX_ABS_LOGIT = 8.0
 INTERVAL_COVER = 0.90
@@ -353,7 +354,15 @@ def abstain_reason(
     label = thresholds.label(score)
     # A genuine voice does not make a doubtful picture genuine: "real" takes every channel.
     doubtful = label == "real" and any(thresholds.label(o.score) != "real" for o in stacked)
-    return "uncertain_band" if label == "inconclusive" or doubtful else None
+    if label == "inconclusive" or doubtful:
+        return "uncertain_band"
+    return "face_not_checked" if label == "real" and _shows_unchecked_face(evidence, contributions) else None
+
+
+def _shows_unchecked_face(evidence: Sequence[Evidence], contributions: Mapping[str, float]) -> bool:
+    """Whether there is a face that no counting check for swapped faces has looked at: it cannot be called genuine."""
+    seen = any(e.branch in FACE_BRANCHES and e.score is not None for e in evidence)
+    return seen and not any(branch in contributions for branch in SWAP_BRANCHES)
 
 
 def _is_out_of_distribution(

@@ -66,11 +66,17 @@ def _open(kind: Kind, verdict: Verdict) -> list[str]:
             f"We cannot tell whether this {THING[kind]} is genuine: the chance of a fake is {_chance(verdict)}, "
             "too close to call."
         ),
+        "face_not_checked": (
+            f"We found no sign that a generator made this {THING[kind]} (chance of a fake {_chance(verdict)}), but "
+            "that does not clear the face in it: our checks for swapped or repainted faces are not yet reliable enough "
+            "to count. They are shown below for information."
+        ),
     }
+    reason = verdict.abstain_reason or "uncertain_band"
     return [
-        reasons[verdict.abstain_reason or "uncertain_band"],
+        reasons[reason],
         _leaning(verdict.channels),
-        _strongest(verdict, 1),
+        _strongest(verdict, -1 if reason == "face_not_checked" else 1),
         "A longer or less compressed copy, or a person who knows the case, can settle it.",
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,17 @@ def test_a_clip_whose_picture_could_not_be_checked_is_not_called_real() -> None:
     alone = fuse("video", [said("spatial", None), said("audio", 0.01, "voice")], stack=STACK)
     assert (alone.label, alone.abstain_reason) == ("inconclusive", "too_little_evidence")
     assert fuse("video", [said("spatial", None), said("audio", 0.99, "voice")], stack=STACK).label == "fake"
+
+
+def test_a_face_that_no_counting_check_saw_is_not_called_real() -> None:
+    only_synthesis = {k: v for k, v in STACK.stackers.items() if k != "image_face"}
+    only_synthesis["image_face"] = STACK.stackers["image_scene"]
+    without_swap_check = replace(STACK, stackers=only_synthesis)
+    verdict = fuse("image", [said("spatial", 0.99), said("synthesis", 0.05)], stack=without_swap_check)
+    assert (verdict.label, verdict.abstain_reason) == ("inconclusive", "face_not_checked")
+    assert "does not clear the face" in verdict.rationale
+    assert fuse("image", [said("synthesis", 0.05)], stack=without_swap_check).label == "real"
+    assert fuse("image", [said("spatial", 0.05), said("synthesis", 0.05)], stack=STACK).label == "real"
 
 
 def test_noisy_or_is_calibrated_at_even_chance() -> None:
