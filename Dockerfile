@@ -24,4 +24,4 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s CMD [".venv/bin/python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/v1/health/live', timeout=2)"]
 # Migrations, keys and the first sign-in are made by `prepare`; it does nothing when they exist.
-CMD ["sh", "-c", ".venv/bin/python manage.py prepare && exec .venv/bin/python manage.py serve"]
+CMD [".venv/bin/python", "manage.py", "serve", "--prepare"]

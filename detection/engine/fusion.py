@@ -34,6 +34,7 @@ from detection.engine.types import (
 
 FACE_BRANCHES = frozenset({"spatial", "temporal", "physiology"})
 SWAP_BRANCHES = ("spatial", "temporal")
+CHANCE = 0.5
 STACKED_CHANNELS: tuple[Channel, ...] = ("picture", "voice", "synchrony")
 MAX_ABS_LOGIT = 8.0
 INTERVAL_COVER = 0.90
@@ -78,6 +79,11 @@ class Stacker:
     ood_mean: NDArray[np.float64] | None = None  # (b,) of the logits seen in fitting
     ood_precision: NDArray[np.float64] | None = None  # (b, b)
     ood_limit: float = math.inf  # squared Mahalanobis distance that genuine and fake fitting items stay below
+    auroc_low: float = 1.0  # lower end of the 95 % interval on left-out sources; near .5 it holds no usable evidence
+
+    @property
+    def can_tell(self) -> bool:
+        return self.auroc_low > CHANCE
 
     @classmethod
     def from_json(cls, domain: str, entry: Mapping[str, Any]) -> Stacker:
@@ -94,6 +100,7 @@ class Stacker:
             ood_mean=np.array(ood["mean"], float) if ood else None,
             ood_precision=np.array(ood["precision"], float) if ood else None,
             ood_limit=float(ood["limit"]) if ood else math.inf,
+            auroc_low=float(entry.get("metrics", {}).get("auroc_ci", (1.0, 1.0))[0]),
         )
 
     def terms(self, logits: Mapping[str, float]) -> NDArray[np.float64]:
@@ -224,8 +231,12 @@ def fuse(
 
 
 def opinions_of(kind: Kind, evidence: Sequence[Evidence], stack: Stack) -> tuple[ChannelOpinion, ...]:
-    """Return what each channel says, of those where a weighted branch ran."""
-    opinions = []
+    """Return what each channel says, of those where a weighted branch ran.
+
+    A channel that could not tell the classes apart when it was fitted stands aside where another one can: its even
+    chance would only blur what that one says. Alone it speaks, near an even chance.
+    """
+    opinions, can_tell = [], {}
     for channel in STACKED_CHANNELS:
         scored = {e.branch: e for e in evidence if e.channel == channel and e.score is not None}
         stacker = stack.stacker(channel, kind, list(scored)) if scored else None
@@ -236,6 +247,9 @@ def opinions_of(kind: Kind, evidence: Sequence[Evidence], stack: Stack) -> tuple
         }
         if used:
             opinions.append(_opinion(channel, stacker, used))
+            can_tell[channel] = stacker.can_tell
+    if any(can_tell.values()):
+        opinions = [o for o in opinions if can_tell[o.channel]]
     declared = [e for e in evidence if e.channel == "provenance" and e.score is not None]
     if declared:
         logit_ = max(logit(e.score) for e in declared if e.score is not None)

@@ -82,6 +82,11 @@ def _open(kind: Kind, verdict: Verdict) -> list[str]:
 
 
 def _too_little(kind: Kind, verdict: Verdict) -> str:
+    if kind == "video" and any(c.channel == "voice" for c in verdict.channels):
+        return (
+            f"We found nothing wrong with the voice in this clip (chance of a fake {_chance(verdict)}), but that does "
+            "not clear its picture: no check of the picture was able to tell. A person who knows the case should look."
+        )
     channel = "voice" if kind == "audio" else "picture"
     reasons = [e.sentence for e in verdict.evidence if e.state != "scored" and e.channel == channel]
     needs = {

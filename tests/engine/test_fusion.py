@@ -111,6 +111,16 @@ def test_a_face_that_no_counting_check_saw_is_not_called_real() -> None:
     assert fuse("image", [said("spatial", 0.05), said("synthesis", 0.05)], stack=STACK).label == "real"
 
 
+def test_a_channel_that_cannot_tell_stands_aside() -> None:
+    faces = replace(STACK.stackers["image_face"], auroc_low=0.4)
+    stack = replace(STACK, stackers={**STACK.stackers, "image_face": faces})
+    heard = [said("spatial", 0.6), said("audio", 0.7, "voice")]
+    assert fuse("video", heard, stack=stack).score == fuse("video", heard[1:], stack=stack).score
+    assert fuse("video", heard[:1], stack=stack).score == fuse("video", heard[:1], stack=STACK).score
+    quiet = fuse("video", [said("spatial", 0.1), said("audio", 0.01, "voice")], stack=stack)
+    assert (quiet.label, quiet.abstain_reason) == ("inconclusive", "too_little_evidence")
+
+
 def test_noisy_or_is_calibrated_at_even_chance() -> None:
     undecided = [fusion.ChannelOpinion(c, 0.0, 0.0, {}, 1.0) for c in ("picture", "voice")]
     assert fusion.overall(undecided)[0] == pytest.approx(0.5)

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
@@ -35,10 +36,13 @@ class Command(BaseCommand):
         parser.add_argument("--role", choices=["web", "worker", "all"], default="all")
         parser.add_argument("--host", default=settings.HOST)
         parser.add_argument("--port", type=int, default=settings.PORT)
+        parser.add_argument("--prepare", action="store_true", help="run `manage.py prepare` first, in this process")
 
     def handle(self, *args: Any, **options: Any) -> None:
         role = options["role"]
         tempfile.tempdir = str(settings.SPOOL_DIR)  # where Twisted spools request bodies
+        if options["prepare"]:
+            call_command("prepare", stdout=self.stdout, stderr=self.stderr)
         _check_database()
         storage.ensure_master_key()
         if role != "all" and not settings.REDIS_URL:

@@ -53,7 +53,7 @@ def sentence(score: float, suspicious: int, pieces: int, *, is_clip: bool) -> st
     counted = f"{suspicious} of {pieces} pieces examined"
     if score >= 0.65:
         return f"The texture of the {thing} resembles what picture generators make ({counted})."
-    if score <= 0.35:
+    if score <= 0.35 and suspicious <= pieces / 3:
         return f"The texture of the {thing} resembles what cameras take; {counted} looked generated."
     return f"The texture of the {thing} does not settle whether a generator made it ({counted} looked generated)."
 
