@@ -143,7 +143,7 @@ BRANCHES: dict[str, BranchSpec] = {
 }
 
 # What the fusion and the face measurements were fitted to: (path below ml_weights/, sha256 hex).
-FUSION: tuple[str, str] = ("fusion/fusion.json", "74fc15a3dc4032d7a9570fcbd7400b06897476754e1485ab2645cbad62c49d5a")
+FUSION: tuple[str, str] = ("fusion/fusion.json", "3d48d07989864d56b36fae3607a52df4677a2266c2d2a14f3ceb856f05e7a6c7")
 PHYSIOLOGY: tuple[str, str] = (
     "physiology/physiology.json",
     "6e0cfe1e9e2d865605280a00f858c17b77af35a2d72a87e1e51359942fb67e0a",
