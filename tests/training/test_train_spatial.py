@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from detection.engine.branches.spatial_net import FaceNet
-from detection.training import datasets, face_report, spatial
+from detection.training import datasets, face_pairs, face_report, spatial
 from tests.training.faces_made import make_patches
 
 CONFIG = {
@@ -19,7 +19,7 @@ CONFIG = {
 
 
 def test_a_batch_holds_each_face_as_real_and_as_fake():
-    stream = spatial.PairStream([make_patches(8), make_patches(4, is_clip=True)], CONFIG, seed=1)
+    stream = face_pairs.PairStream([make_patches(8), make_patches(4, is_clip=True)], CONFIG, seed=1)
     batch = next(iter(stream))
     assert batch.shape == (8, 64, 64, 3)
     assert batch.dtype == torch.uint8
@@ -31,13 +31,13 @@ def test_a_batch_holds_each_face_as_real_and_as_fake():
 def test_only_real_training_faces_are_drawn():
     held_out = make_patches(3, split="test")
     with pytest.raises(ValueError, match="no real face"):
-        spatial.PairStream([held_out], CONFIG, seed=1)
+        face_pairs.PairStream([held_out], CONFIG, seed=1)
 
 
 def test_a_tiny_net_learns_eight_pairs():
     torch.manual_seed(0)
     small = {**CONFIG, "pairs": 8, "input_size": 48}
-    faces = spatial.normalise(next(iter(spatial.PairStream([make_patches(8)], small, seed=2))), small)
+    faces = face_pairs.normalise(next(iter(face_pairs.PairStream([make_patches(8)], small, seed=2))), small)
     target = torch.tensor([0.0] * 8 + [1.0] * 8)
     net = FaceNet("test_efficientnet", 48, dropout=0.0)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
@@ -62,7 +62,7 @@ def test_the_map_of_a_net_averages_to_its_logit():
     "arch", ["tf_efficientnet_b0", "legacy_xception", "vit_tiny_patch16_224", "deit_tiny_patch16_224"]
 )
 def test_named_architectures_are_built_by_configuration(arch):
-    net = spatial.build_net({"arch": arch, "input_size": 96, "pretrained": "none"}).eval()
+    net = face_pairs.build_net({"arch": arch, "input_size": 96, "pretrained": "none"}).eval()
     with torch.inference_mode():
         assert net(torch.zeros(1, 3, 96, 96))["logit"].shape == (1,)
 
