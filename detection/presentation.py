@@ -182,7 +182,9 @@ def _stability(found: Mapping[str, Any] | None, result: InferenceResult) -> dict
     ]
     low, high = found.get("band") or (0.0, 0.0)
     band = {"x": charts.percent(low), "width": charts.percent(max(high - low, 0.004))}
-    return {**found, "variants": variants, "bar": band, "low": low, "high": high}
+    own = charts.level_of(result.score, result.threshold_fake, result.threshold_real)
+    lost = [variant["title"] for variant in variants if variant["level"] != own]
+    return {**found, "variants": variants, "bar": band, "low": low, "high": high, "lost": lost}
 
 
 def _seconds(seconds: Mapping[str, float]) -> tuple[tuple[str, float], ...]:

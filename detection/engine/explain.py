@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.engine import registry
 from detection.engine.fusion import Stack, Stacker, local_scores, people_of
 from detection.engine.types import Artifact, Evidence, Face, Heatmap, Scene, Verdict, to_json
 
@@ -135,11 +136,14 @@ def most_suspicious_face(faces: Sequence[Face], evidence: Sequence[Evidence]) ->
 
 
 def face_scores(faces: Sequence[Face], evidence: Sequence[Evidence]) -> NDArray[np.float64] | None:
-    """Return (n,) score of the curve point nearest in time to each face of one person; None where none was scored."""
+    """Return (n,) score of the curve point nearest in time to each face of one person; None where none was scored.
+
+    Only of checks that count: a box that shouts "99 %" is believed, whatever stands below it.
+    """
     points = [
         ((p.start_s + p.end_s) / 2, p.score)
         for e in sorted(evidence, key=lambda e: e.branch != "spatial")
-        if e.branch in ("spatial", "temporal", "frequency")
+        if e.branch in ("spatial", "temporal", "frequency") and _counts(e.branch)
         for p in e.curve
         if p.track == faces[0].track
     ]
@@ -149,6 +153,11 @@ def face_scores(faces: Sequence[Face], evidence: Sequence[Evidence]) -> NDArray[
     asked = np.array([f.time_s for f in faces])
     nearest = [int(np.argmin(np.abs(times - t))) for t in asked]
     return np.asarray(scores[nearest], float)
+
+
+def _counts(branch: str) -> bool:
+    spec = registry.BRANCHES.get(branch)
+    return spec is None or spec.fused
 
 
 def _face_crop(image: Image, face: Face) -> Image:

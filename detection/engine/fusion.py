@@ -32,8 +32,7 @@ from detection.engine.types import (
     Verdict,
 )
 
-FACE_BRANCHES = frozenset({"spatial", "temporal", "physiology"})
-SWAP_BRANCHES = ("spatial", "temporal")
+FACE_BRANCHES = wording.FACE_BRANCHES
 CHANCE = 0.5
 STACKED_CHANNELS: tuple[Channel, ...] = ("picture", "voice", "synchrony")
 MAX_ABS_LOGIT = 8.0
@@ -185,6 +184,7 @@ class ChannelOpinion:
     terms: Mapping[str, float]  # branch -> log-odds it adds to this channel
     quality: float
     is_unlike_anything_fitted: bool = False
+    can_tell: bool = True  # False: no better than chance on the sources it was fitted to
     is_prior_free: bool = False  # provenance: a separate cause, not one of the n places where a fake may show
 
     @property
@@ -236,7 +236,7 @@ def opinions_of(kind: Kind, evidence: Sequence[Evidence], stack: Stack) -> tuple
     A channel that could not tell the classes apart when it was fitted stands aside where another one can: its even
     chance would only blur what that one says. Alone it speaks, near an even chance.
     """
-    opinions, can_tell = [], {}
+    opinions = []
     for channel in STACKED_CHANNELS:
         scored = {e.branch: e for e in evidence if e.channel == channel and e.score is not None}
         stacker = stack.stacker(channel, kind, list(scored)) if scored else None
@@ -247,9 +247,8 @@ def opinions_of(kind: Kind, evidence: Sequence[Evidence], stack: Stack) -> tuple
         }
         if used:
             opinions.append(_opinion(channel, stacker, used))
-            can_tell[channel] = stacker.can_tell
-    if any(can_tell.values()):
-        opinions = [o for o in opinions if can_tell[o.channel]]
+    if any(o.can_tell for o in opinions):
+        opinions = [o for o in opinions if o.can_tell]
     declared = [e for e in evidence if e.channel == "provenance" and e.score is not None]
     if declared:
         logit_ = max(logit(e.score) for e in declared if e.score is not None)
@@ -274,6 +273,7 @@ def _opinion(channel: Channel, stacker: Stacker, used: Mapping[str, Evidence]) -
         terms={b: terms[b] for b in used},
         quality=quality,
         is_unlike_anything_fitted=stacker.is_unlike_anything_fitted(logits),
+        can_tell=stacker.can_tell,
     )
 
 
@@ -361,6 +361,8 @@ def abstain_reason(
         return "too_little_evidence"
     if kind == "video" and thresholds.label(score) == "real" and all(o.channel != "picture" for o in stacked):
         return "too_little_evidence"  # only the sound of a clip could be checked
+    if not any(o.can_tell for o in stacked):
+        return "cannot_tell"
     if _is_out_of_distribution(stacked, evidence, contributions):
         return "out_of_distribution"
     if stability is not None and stability.flips:
@@ -370,13 +372,7 @@ def abstain_reason(
     doubtful = label == "real" and any(thresholds.label(o.score) != "real" for o in stacked)
     if label == "inconclusive" or doubtful:
         return "uncertain_band"
-    return "face_not_checked" if label == "real" and _shows_unchecked_face(evidence, contributions) else None
-
-
-def _shows_unchecked_face(evidence: Sequence[Evidence], contributions: Mapping[str, float]) -> bool:
-    """Whether there is a face that no counting check for swapped faces has looked at: it cannot be called genuine."""
-    seen = any(e.branch in FACE_BRANCHES and e.score is not None for e in evidence)
-    return seen and not any(branch in contributions for branch in SWAP_BRANCHES)
+    return "face_not_checked" if label == "real" and wording.shows_unchecked_face(evidence, contributions) else None
 
 
 def _is_out_of_distribution(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from detection.engine.types import Channel, ChannelVerdict, FakeInterval, Kind, Verdict
+from detection.engine.types import Channel, ChannelVerdict, Evidence, FakeInterval, Kind, Verdict
 
 THING = {"image": "picture", "video": "clip", "audio": "recording"}
 PART: dict[Channel, str] = {
@@ -13,6 +13,11 @@ PART: dict[Channel, str] = {
     "synchrony": "the match of lips and voice",
     "provenance": "the file's own Content Credentials",
 }
+FACE_BRANCHES = frozenset({"spatial", "temporal", "physiology"})
+SWAP_BRANCHES = ("spatial", "temporal")
+FACE_CAVEAT = (
+    "Our checks for swapped or repainted faces are not yet reliable enough to count; they are shown for information."
+)
 MAX_INTERVALS = 3
 
 
@@ -22,6 +27,12 @@ def rationale(kind: Kind, verdict: Verdict) -> str:
         return _too_little(kind, verdict)
     sentences = {"fake": _fake, "real": _real, "inconclusive": _open}[verdict.label](kind, verdict)
     return " ".join(s for s in sentences if s)
+
+
+def shows_unchecked_face(evidence: Sequence[Evidence], contributions: Mapping[str, float]) -> bool:
+    """Whether there is a face that no counting check for swapped faces has looked at: it cannot be called genuine."""
+    seen = any(e.branch in FACE_BRANCHES and e.score is not None for e in evidence)
+    return seen and not any(branch in contributions for branch in SWAP_BRANCHES)
 
 
 def _fake(kind: Kind, verdict: Verdict) -> list[str]:
@@ -68,13 +79,19 @@ def _open(kind: Kind, verdict: Verdict) -> list[str]:
         ),
         "face_not_checked": (
             f"We found no sign that a generator made this {THING[kind]} (chance of a fake {_chance(verdict)}), but "
-            "that does not clear the face in it: our checks for swapped or repainted faces are not yet reliable enough "
-            "to count. They are shown below for information."
+            "that does not clear the face in it."
+        ),
+        "cannot_tell": (
+            f"We cannot judge the picture of a {THING[kind]} yet: on material that they had not seen, our checks did "
+            "no better than chance, so the score stays near an even chance. They are shown for information."
         ),
     }
     reason = verdict.abstain_reason or "uncertain_band"
+    if reason == "cannot_tell":
+        return [reasons[reason], "A person who knows the case, or the original source, can settle it."]
     return [
         reasons[reason],
+        FACE_CAVEAT if shows_unchecked_face(verdict.evidence, verdict.contributions) else "",
         _leaning(verdict.channels),
         _strongest(verdict, -1 if reason == "face_not_checked" else 1),
         "A longer or less compressed copy, or a person who knows the case, can settle it.",

@@ -117,6 +117,7 @@ def test_a_channel_that_cannot_tell_stands_aside() -> None:
     heard = [said("spatial", 0.6), said("audio", 0.7, "voice")]
     assert fuse("video", heard, stack=stack).score == fuse("video", heard[1:], stack=stack).score
     assert fuse("video", heard[:1], stack=stack).score == fuse("video", heard[:1], stack=STACK).score
+    assert fuse("video", heard[:1], stack=stack).abstain_reason == "cannot_tell"
     quiet = fuse("video", [said("spatial", 0.1), said("audio", 0.01, "voice")], stack=stack)
     assert (quiet.label, quiet.abstain_reason) == ("inconclusive", "too_little_evidence")
 

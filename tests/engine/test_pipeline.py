@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,10 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return install
 
 
-def test_a_picture_becomes_a_verdict_with_its_evidence(stub: Callable[..., None], tmp_path: Path) -> None:
+def test_a_picture_becomes_a_verdict_with_its_evidence(
+    stub: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(registry.BRANCHES, "spatial", replace(registry.BRANCHES["spatial"], fused=True))
     stub(spatial=lambda s: said("spatial", 0.95, curve=(CurvePoint(0.0, 0.0, 0.95, 0, 0),)))
     analysis = pipeline.analyze(scenes.ASTRONAUT, output_dir=tmp_path)
     result = analysis.to_dict()

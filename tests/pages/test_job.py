@@ -47,8 +47,8 @@ def test_branches_without_weight_and_those_left_out_are_marked(client, alice, or
     ("kind", "there", "not_there"),
     [
         ("video", ["<video", "lane-plot", "data-timeline", "Where it looks fake"], ["<audio"]),
-        ("audio", ["<audio", "lane-plot is-sound"], ["<video", "data-overlay", "What weighed most"]),
-        ("image", ["<img src=", "data-overlay", "What weighed most"], ["<video", "<audio", "data-timeline"]),
+        ("audio", ["<audio", "lane-plot is-sound"], ["<video", "data-overlay", "Where the checks looked"]),
+        ("image", ["<img src=", "data-overlay", "Where the checks looked"], ["<video", "<audio", "data-timeline"]),
     ],
 )
 def test_each_kind_has_its_own_layout(client, alice, organization, kind, there, not_there):

@@ -107,7 +107,7 @@ def test_pdf_reaches_for_nothing(finished, monkeypatch):
 def test_html_stands_alone_under_the_strict_policy(client, alice, finished):
     client.force_login(alice)
     page = client.get(page_url(finished)).content.decode()
-    assert "What weighed most" in page
+    assert "Where the checks looked" in page
     assert "data:image/jpeg;base64," in page
     assert "<style" not in page
     assert " style=" not in page

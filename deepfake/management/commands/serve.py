@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
@@ -41,9 +41,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         role = options["role"]
         tempfile.tempdir = str(settings.SPOOL_DIR)  # where Twisted spools request bodies
-        if options["prepare"]:
-            call_command("prepare", stdout=self.stdout, stderr=self.stderr)
-        _check_database()
+        try:
+            if options["prepare"]:
+                call_command("prepare", stdout=self.stdout, stderr=self.stderr)
+            _check_database()
+        except OperationalError as error:
+            raise CommandError(f"The database does not answer; check DATABASE_URL. It said: {error}") from error
         storage.ensure_master_key()
         if role != "all" and not settings.REDIS_URL:
             self.stderr.write("REDIS_URL is not set: pages learn of progress by polling, not at once.")

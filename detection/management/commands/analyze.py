@@ -27,7 +27,11 @@ class Command(BaseCommand):
         parser.add_argument("--stability", choices=["cheap", "full", "off"], default="cheap")
         parser.add_argument("--aggregation", choices=["mean", "max", "median", "topk"], default="mean")
 
+        parser.add_argument("--action", help="what the person wants to do, for the policy engine of identity checks")
+
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["action"]:
+            raise CommandError("The policy engine that --action asks for is not available yet; leave --action out.")
         if not options["file"].is_file():
             raise CommandError(f"There is no file {options['file']}.")
         folder = options["output_dir"] or default_folder(options["file"])
