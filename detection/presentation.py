@@ -59,6 +59,7 @@ class AnalysisPage:
     player: dict[str, Any]
     next_step: str
     abstain_words: str
+    warnings: tuple[str, ...]  # what the decoder could not read, and the like
 
 
 def analysis_page(job: Job, result: InferenceResult, media: Media) -> AnalysisPage:
@@ -88,6 +89,7 @@ def analysis_page(job: Job, result: InferenceResult, media: Media) -> AnalysisPa
         player=_player(details, media, key_frames, result),
         next_step=words.NEXT_STEPS[result.label],
         abstain_words=words.ABSTAIN_REASONS.get(result.abstain_reason, ""),
+        warnings=tuple(details.get("warnings") or ()),
     )
 
 

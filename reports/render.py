@@ -80,6 +80,7 @@ def report(job: Job) -> dict[str, Any]:
             "width": media.width,
             "height": media.height,
             "duration_s": media.duration_s,
+            "warnings": details.get("warnings") or [],
             "facts": {name: value for name, value in media.info.items() if name != "metadata"},
             "metadata": media.info.get("metadata") or {},
         },

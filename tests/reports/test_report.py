@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -80,13 +79,6 @@ def test_pdf_of_other_kinds(organization, alice, kind):
     assert render.pdf(make_finished(organization, alice, kind=kind)).startswith(b"%PDF")
 
 
-def test_pdf_takes_less_than_two_seconds(finished):
-    render.pdf(finished)  # fonts are read once per process
-    started = time.process_time()
-    render.pdf(finished)
-    assert time.process_time() - started < 2
-
-
 def test_pdf_reaches_for_nothing(finished, monkeypatch):
     asked = []
     monkeypatch.setattr(
@@ -111,6 +103,15 @@ def test_html_stands_alone_under_the_strict_policy(client, alice, finished):
     assert "data:image/jpeg;base64," in page
     assert "<style" not in page
     assert " style=" not in page
+
+
+def test_a_damaged_file_is_said_to_be_damaged(client, alice, finished):
+    finished.result.details["warnings"] = ["The picture is truncated."]
+    finished.result.save()
+    client.force_login(alice)
+    assert "The picture is truncated." in client.get(page_url(finished)).content.decode()
+    assert "The picture is truncated." in client.get(finished.get_absolute_url()).content.decode()
+    assert render.report(finished)["item"]["warnings"] == ["The picture is truncated."]
 
 
 def test_hostile_names_stay_text(client, alice, finished):

@@ -71,7 +71,7 @@ def _for_people(result: dict[str, Any]) -> str:
         low, high = result["confidence_interval"]
         chance = f"{wording.percent(result['score'])} (between {wording.percent(low)} and {wording.percent(high)})"
         lines.append(f"Chance of a fake: {chance}")
-    lines += [result["rationale"], ""]
+    lines += [result["rationale"], *result["warnings"], ""]
     for branch in result["per_branch"]:
         score = "  – " if branch["score"] is None else f"{branch['score']:.2f}"
         lines.append(f"{branch['branch']:<11} {score}  weight {branch['weight']:.2f}  {branch['sentence']}")
