@@ -49,7 +49,7 @@ function watch(panel, start) {
     const socket = new WebSocket(`${scheme}://${location.host}${panel.dataset.liveSocket}`);
     socket.addEventListener("open", () => {
       state.open = true;
-      if (state.failures) soon(); // something may have happened meanwhile
+      soon(); // something may have happened since the page was made, or while the socket was away
       state.failures = 0;
     });
     socket.addEventListener("message", (event) => {
