@@ -83,5 +83,8 @@ async def test_what_a_client_says_is_ignored(alice: Any) -> None:
     await socket.disconnect()
 
 
-def test_without_a_server_nothing_happens(job: Any) -> None:
+def test_without_a_server_nothing_happens(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr("asyncio.run_coroutine_threadsafe", lambda *arguments: sent.append(arguments))
     live.publish(job)
+    assert sent == []
