@@ -41,6 +41,7 @@ REHEARSAL: dict[str, Any] = {
     "plan": {},
 }
 RESEND = "Send the original file again, or re-encode it as MP4 (H.264 and AAC)."
+RESEND_SOUND = "Send the original file again, or save it anew as WAV, MP3 or FLAC."
 DAMAGED = (av.error.FFmpegError, EOFError, ValueError)
 
 
@@ -174,12 +175,12 @@ def open_recording(file: Any, arguments: dict[str, Any]) -> Iterator[Recording]:
     except DAMAGED as error:
         raise MediaUnreadable(
             "This recording cannot be opened: its header or index is missing or damaged, "
-            f"often because an upload was cut off. {RESEND}"
+            f"often because an upload was cut off. {_resend(arguments)}"
         ) from error
     try:
         recording.video, recording.audio = _video_of(recording.container), _audio_of(recording.container)
         if recording.video is None and recording.audio is None:
-            raise MediaUnreadable(f"This file has neither picture nor sound. {RESEND}")
+            raise MediaUnreadable(f"This file has neither picture nor sound. {_resend(arguments)}")
         _check_size(recording)
         _scan(recording)
         if recording.video is not None and not recording.scan.times:
@@ -188,11 +189,16 @@ def open_recording(file: Any, arguments: dict[str, Any]) -> Iterator[Recording]:
         if recording.audio is not None and not recording.scan.audio_packets:
             recording.audio = None
         if recording.video is None and recording.audio is None:
-            raise MediaUnreadable(f"This recording is empty: it holds no frames and no sound. {RESEND}")
+            raise MediaUnreadable(f"This recording is empty: it holds no frames and no sound. {_resend(arguments)}")
         _check_duration(recording)
         yield recording
     finally:
         recording.container.close()
+
+
+def _resend(arguments: dict[str, Any]) -> str:
+    is_sound = CONTAINERS[arguments["container"]][0].startswith("audio/")
+    return RESEND_SOUND if is_sound else RESEND
 
 
 def _video_of(container: Any) -> Any | None:

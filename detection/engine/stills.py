@@ -67,7 +67,7 @@ def load(file: Any, arguments: dict[str, Any]) -> tuple[Image.Image, dict[str, A
         long_side = int(arguments["still_long_side"])
         if image.format in ("JPEG", "MPO") and max(image.size) >= 2 * long_side:
             image.draft("RGB", (long_side, long_side))
-        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        if _is_animated(image):
             warnings.append("The picture is animated; only its first frame was analysed.")
         try:
             image.load()
@@ -84,6 +84,15 @@ def load(file: Any, arguments: dict[str, Any]) -> tuple[Image.Image, dict[str, A
         picture.thumbnail((long_side, long_side), Image.Resampling.LANCZOS, reducing_gap=2.0)
         warnings.append(f"The picture is very large and was analysed at {picture.width} × {picture.height} pixels.")
     return picture, facts, warnings
+
+
+def _is_animated(image: Image.Image) -> bool:
+    try:
+        return image.format != "MPO" and getattr(image, "n_frames", 1) > 1
+    except MemoryError:
+        raise
+    except Exception:  # counting walks the whole file, which may be damaged; its first frame may be well
+        return False
 
 
 def phash(picture: NDArray[np.uint8]) -> str:

@@ -153,6 +153,22 @@ def test_an_animation_is_read_at_its_first_frame_with_a_warning(tmp_path):
     assert "first frame" in decoded.warnings[0]
 
 
+def test_an_animation_damaged_after_its_first_frame_is_read_at_that_frame(tmp_path):
+    """Pillow's own count of the frames fails on the fragment with an IndexError."""
+    buffer = io.BytesIO()
+    Image.fromarray(astronaut()).resize((64, 64)).save(buffer, "GIF")
+    path = tmp_path / "a.gif"
+    path.write_bytes(buffer.getvalue()[:-1] + b"!")
+    assert media.decode(path).frames[0].shape == (64, 64, 3)
+
+
+def test_advice_for_a_broken_sound_speaks_of_sound(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF\x24\x00\x00\x00WAVEfmt ")
+    with pytest.raises(MediaUnreadable, match="save it anew as WAV"):
+        media.decode(path)
+
+
 def test_a_large_still_is_scaled_down_and_says_so(tmp_path):
     path = save(tmp_path / "a.jpg", Image.new("RGB", (6000, 400), "green"))
     decoded = media.decode(path)
