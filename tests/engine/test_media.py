@@ -159,7 +159,7 @@ def test_an_animation_damaged_after_its_first_frame_is_read_at_that_frame(tmp_pa
     Image.fromarray(astronaut()).resize((64, 64)).save(buffer, "GIF")
     path = tmp_path / "a.gif"
     path.write_bytes(buffer.getvalue()[:-1] + b"!")
-    assert media.decode(path).frames[0].shape == (64, 64, 3)
+    assert media.decode(path).frames[0].image.shape == (64, 64, 3)
 
 
 def test_advice_for_a_broken_sound_speaks_of_sound(tmp_path):
