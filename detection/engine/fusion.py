@@ -35,6 +35,8 @@ from detection.engine.types import (
 FACE_BRANCHES = wording.FACE_BRANCHES
 CHANCE = 0.5
 STACKED_CHANNELS: tuple[Channel, ...] = ("picture", "voice", "synchrony")
+# Where manipulation sits when a clip is manipulated: most often in the picture, under a genuine voice.
+CHANNEL_SHARE: dict[Channel, float] = {"picture": 0.7, "voice": 0.25, "synchrony": 0.05}
 MAX_ABS_LOGIT = 8.0
 INTERVAL_COVER = 0.90
 DRAWS = 128
@@ -306,13 +308,14 @@ def overall(opinions: Sequence[ChannelOpinion]) -> tuple[float | None, tuple[flo
 def noisy_or(opinions: Sequence[ChannelOpinion], logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (k,) overall p_fake of (k, n) channel log-odds: fake when any channel is.
 
-    Calibrated: each channel's log-odds assume an even chance beforehand. With n channels that may be faked one by one
-    an even chance overall means a lower one for each, p0 = 1 - (1/2)**(1/n); without this shift two doubtful channels
-    would add up to a confident fake. One channel alone passes through unchanged.
+    Calibrated: each channel's log-odds assume an even chance beforehand. Where several channels may be faked, an even
+    chance overall means a lower one for each: of the doubt, -log(1/2), each takes its share (`CHANNEL_SHARE`), so
+    p0 = 1 - (1/2)**share. Without this shift two doubtful channels would add up to a confident fake, and with equal
+    shares a doubtful voice would drown what the picture says. One channel alone passes through unchanged.
     """
-    places = sum(not o.is_prior_free for o in opinions)
-    p0 = 1 - 0.5 ** (1 / max(places, 1))
-    shift = np.array([0.0 if o.is_prior_free else math.log(p0 / (1 - p0)) for o in opinions])
+    whole = sum(CHANNEL_SHARE[o.channel] for o in opinions if not o.is_prior_free)
+    p0 = np.array([1 - 0.5 ** (CHANNEL_SHARE.get(o.channel, whole) / whole) if whole else CHANCE for o in opinions])
+    shift = np.where([o.is_prior_free for o in opinions], 0.0, np.log(p0 / (1 - p0)))
     p_channel = 1 / (1 + np.exp(-(logits + shift)))
     return np.asarray(1 - np.prod(1 - p_channel, axis=1), float)
 

@@ -87,7 +87,7 @@ def test_cloned_voice_over_genuine_picture_is_fake_and_names_the_voice() -> None
 
 
 def test_a_genuine_voice_does_not_make_a_doubtful_picture_genuine() -> None:
-    verdict = fuse("video", [said("spatial", 0.6), said("audio", 0.01, "voice")], stack=STACK)
+    verdict = fuse("video", [said("spatial", 0.57), said("audio", 0.01, "voice")], stack=STACK)
     assert verdict.score is not None
     assert verdict.score < 0.4
     assert (verdict.label, verdict.abstain_reason) == ("inconclusive", "uncertain_band")
@@ -127,6 +127,16 @@ def test_noisy_or_is_calibrated_at_even_chance() -> None:
     assert fusion.overall(undecided)[0] == pytest.approx(0.5)
     calm = [fusion.ChannelOpinion(c, logit(0.3), 0.0, {}, 1.0) for c in ("picture", "voice")]
     assert fusion.overall(calm)[0] < 0.35  # a plain noisy-or would say .51
+
+
+def test_a_doubtful_voice_does_not_drown_the_picture_and_a_confident_one_counts() -> None:
+    def overall(picture: float, voice: float) -> float:
+        pair = (("picture", picture), ("voice", voice))
+        return fusion.overall([fusion.ChannelOpinion(c, logit(p), 0.0, {}, 1.0) for c, p in pair])[0]
+
+    assert overall(0.2, 0.65) < 0.4
+    assert overall(0.65, 0.2) > 0.45
+    assert overall(0.2, 0.99) > 0.9
 
 
 def test_contributions_are_the_slope_of_the_overall_score() -> None:
