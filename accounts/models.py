@@ -92,7 +92,10 @@ class AuditLog(models.Model):
     hash = models.CharField(max_length=64, unique=True)
 
     class Meta:
-        indexes = [models.Index(fields=["organization", "-id"], name="audit_org_newest")]
+        indexes = [
+            models.Index(fields=["organization", "-id"], name="audit_org_newest"),
+            models.Index(fields=["target_type", "target_id"], name="audit_target"),  # the trail of one thing
+        ]
 
     def __str__(self) -> str:
         return f"{self.id} {self.action}"

@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import serializers
 
-from detection.models import JobStatus, Label, MediaKind
+from detection.models import JobStatus, Label, MediaKind, ReviewOutcome, ReviewState
 
 KINDS = MediaKind.choices
 MODES = [("auto", "auto"), *KINDS]
@@ -121,6 +121,15 @@ class ErrorShape(serializers.Serializer[Any]):
     message = serializers.CharField()
 
 
+class ReviewShape(serializers.Serializer[Any]):
+    state = serializers.ChoiceField(choices=ReviewState.choices)
+    decision = serializers.ChoiceField(choices=ReviewOutcome.choices, allow_null=True)
+    label = serializers.ChoiceField(  # type: ignore[assignment]
+        choices=Label.choices, allow_null=True, help_text="What people found; final when the state is decided."
+    )
+    decided_at = serializers.DateTimeField(allow_null=True)
+
+
 class JobShape(serializers.Serializer[Any]):
     job_id = serializers.CharField()
     media_id = serializers.CharField()
@@ -134,6 +143,7 @@ class JobShape(serializers.Serializer[Any]):
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
     media = MediaShape()
+    review = ReviewShape(allow_null=True, help_text="Null when the analysis was never in review.")
     result = ResultShape(required=False, help_text="Only of a completed job.")
     error = ErrorShape(required=False, help_text="Only of a failed job.")
 
@@ -243,6 +253,7 @@ JOB_EXAMPLE = {
     "started_at": "2026-11-21T09:00:01Z",
     "finished_at": "2026-11-21T09:00:05Z",
     "media": MEDIA_EXAMPLE,
+    "review": {"state": "decided", "decision": "confirm", "label": "fake", "decided_at": "2026-11-21T10:12:00Z"},
     "result": RESULT_EXAMPLE,
 }
 PROBLEM_EXAMPLE = {

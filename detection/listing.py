@@ -22,6 +22,8 @@ ROW_COLUMNS = (
     "created_at",
     "cancel_requested_at",
     "failure_message",
+    "review_state",
+    "review_label",
     "media__id",
     "media__kind",
     "media__filename",

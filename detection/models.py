@@ -71,6 +71,26 @@ class JobStatus(models.TextChoices):
     CANCELLED = "cancelled", "Cancelled"
 
 
+class ReviewState(models.TextChoices):
+    OPEN = "open", "In review"
+    SECOND_OPINION = "second_opinion", "Second opinion"
+    ESCALATED = "escalated", "Escalated"
+    DECIDED = "decided", "Decided"
+
+
+class ReviewOutcome(models.TextChoices):
+    CONFIRM = "confirm", "Confirmed"
+    OVERRIDE = "override", "Overridden"
+    CANNOT_TELL = "cannot_tell", "Cannot tell"
+    ESCALATE = "escalate", "Escalated"
+
+
+class Label(models.TextChoices):
+    REAL = "real", "Real"
+    FAKE = "fake", "Fake"
+    INCONCLUSIVE = "inconclusive", "Inconclusive"
+
+
 FINAL_STATUSES = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
@@ -99,6 +119,11 @@ class Job(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    # What people said about the verdict, written by the review room; lists and the API read it without a join.
+    review_state = models.CharField(max_length=14, choices=ReviewState, blank=True)  # blank: never in review
+    review_decision = models.CharField(max_length=12, choices=ReviewOutcome, blank=True)
+    review_label = models.CharField(max_length=12, choices=Label, blank=True)  # the final label
+    reviewed_at = models.DateTimeField(null=True, blank=True)
 
     objects = JobQuerySet.as_manager()
 
@@ -159,12 +184,6 @@ class ModelVersion(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class Label(models.TextChoices):
-    REAL = "real", "Real"
-    FAKE = "fake", "Fake"
-    INCONCLUSIVE = "inconclusive", "Inconclusive"
 
 
 class InferenceResult(models.Model):

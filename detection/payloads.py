@@ -39,6 +39,7 @@ def job_payload(
         "started_at": _moment(job.started_at),
         "finished_at": _moment(job.finished_at),
         "media": media_payload(job.media, request),
+        "review": _review(job),
     }
     if job.status == JobStatus.FAILED:
         payload["error"] = {"code": job.failure_code, "message": job.failure_message}
@@ -86,6 +87,18 @@ def _result(job: Job, result: InferenceResult, base: str, lifetime: timedelta) -
         "model_version": result.model_version.name,
         "explanations": _explanations(items, base, lifetime),
         "artifacts": [_artifact(item, base, lifetime) for item in items],
+    }
+
+
+def _review(job: Job) -> dict[str, Any] | None:
+    """What people said about the verdict; `label` is final when the state is decided."""
+    if not job.review_state:
+        return None
+    return {
+        "state": job.review_state,
+        "decision": job.review_decision or None,
+        "label": job.review_label or None,
+        "decided_at": _moment(job.reviewed_at),
     }
 
 

@@ -149,6 +149,11 @@ def ring(job: Job) -> None:
     async_task(QUEUE_ENTRY, str(job.pk), group="detection", save=False)
 
 
+def tell_pages(job: Job) -> None:
+    """Let open pages that show this job, or a list with it, look again."""
+    live.publish(job)
+
+
 def check_mode(mode: str, kind: str) -> None:
     """A video can be looked at only, or only listened to; nothing else can be taken for what it is not."""
     if mode not in MODES:

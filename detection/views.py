@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import zoneinfo
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,13 +11,13 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from accounts.authentication import organization_of
 from accounts.models import User
 from deepfake import api_errors
 from deepfake.errors import DomainError
+from deepfake.reader_zone import in_readers_zone
 from detection import artifacts as signed
 from detection import idempotency, ranges, services
 from detection.forms import ACCEPTED_TYPES, AnalysisFilter, SubmitForm
@@ -28,27 +25,7 @@ from detection.listing import page_of
 from detection.models import ExplanationArtifact, Job, Media
 from detection.presentation import analysis_page
 
-View = Callable[..., HttpResponse]
-
 NOT_LISTED = ("result__details", "result__rationale", "media__info")  # large, and not shown of other analyses
-
-
-def in_readers_zone(view: View) -> View:
-    """Show and read dates in the zone that the reader's browser told in a cookie; UTC before it did."""
-
-    @functools.wraps(view)
-    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        name = request.COOKIES.get("timezone", "UTC")
-        zone = zoneinfo.ZoneInfo(name) if name in _zone_names() else zoneinfo.ZoneInfo("UTC")
-        with timezone.override(zone):
-            return view(request, *args, **kwargs)
-
-    return wrapped
-
-
-@functools.cache
-def _zone_names() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones())
 
 
 # The list -------------------------------------------------------------------------------------------------------------

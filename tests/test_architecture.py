@@ -12,17 +12,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-CELLAR = {"errors", "api_errors", "storage", "loop", "keys", "request_id", "environment", "pagination"}
+CELLAR = {"errors", "api_errors", "storage", "loop", "keys", "request_id", "environment", "pagination", "reader_zone"}
 # Floor by floor: who may be imported from where. A room of a later floor joins here.
 BELOW = {
     "accounts": set(),
     "detection": {"accounts"},
-    "reports": {"accounts", "detection"},
+    "review": {"accounts", "detection"},
+    "reports": {"accounts", "detection", "review"},
 }
 # What an app shows to the apps above it.
 PUBLIC = {
     "accounts": {"models", "services", "signals", "audit", "authentication"},
     "detection": {"models", "services", "signals", "engine", "webhooks"},
+    "review": {"models", "services", "signals"},
     "reports": {"models", "services", "signals"},
 }
 

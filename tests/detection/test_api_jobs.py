@@ -57,6 +57,29 @@ def test_explanation_links_are_absolute_signed_and_open(
     assert answer.status_code == 200
 
 
+def test_review_is_null_until_there_was_one(client: Client, bearer: Any, completed: Job) -> None:
+    assert get(client, bearer, completed).json()["review"] is None
+    Job.objects.filter(pk=completed.pk).update(review_state="open")
+    assert get(client, bearer, completed).json()["review"] == {
+        "state": "open",
+        "decision": None,
+        "label": None,
+        "decided_at": None,
+    }
+
+
+def test_review_tells_the_final_label(client: Client, bearer: Any, completed: Job) -> None:
+    decided_at = timezone.now()
+    Job.objects.filter(pk=completed.pk).update(
+        review_state="decided", review_decision="override", review_label="real", reviewed_at=decided_at
+    )
+    review = get(client, bearer, completed).json()["review"]
+    assert review["decided_at"] == decided_at.isoformat().replace("+00:00", "Z")
+    assert (review["state"], review["decision"], review["label"]) == ("decided", "override", "real")
+    listed = client.get("/v1/jobs", headers=bearer).json()["results"][0]
+    assert listed["review"] == review
+
+
 def test_failed_job_has_its_error(client: Client, bearer: Any, organization: Any) -> None:
     job = factories.make_job(organization=organization, status=JobStatus.FAILED)
     body = get(client, bearer, job).json()
