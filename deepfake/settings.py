@@ -84,6 +84,7 @@ INSTALLED_APPS = [
     "deepfake",
     "accounts",
     "detection",
+    "review",
     "reports",
 ]
 MIDDLEWARE = [

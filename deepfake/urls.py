@@ -7,6 +7,7 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("v1/", include("detection.api_urls")),
+    path("", include("review.urls")),
     path("", include("reports.urls")),
     path("", include("detection.urls")),
 ]

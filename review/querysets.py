@@ -1,0 +1,81 @@
+"""Questions about many cases, opinions, mentions and appeals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from django.apps import apps
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from accounts.models import Organization, Role
+
+if TYPE_CHECKING:
+    from review.models import Appeal, Decision, Mention, ReviewCase  # noqa: F401  (named in text below)
+
+
+def _organization_of(viewer: Any) -> Organization | None:
+    return viewer if isinstance(viewer, Organization) else getattr(viewer, "organization", None)
+
+
+class CaseQuerySet(models.QuerySet["ReviewCase"]):
+    def visible_to(self, viewer: Any) -> Self:
+        organization = _organization_of(viewer)
+        return self.none() if organization is None else self.filter(organization=organization)
+
+    def unfinished(self) -> Self:
+        return self.filter(closed_at=None)
+
+    def finished(self) -> Self:
+        return self.filter(closed_at__isnull=False)
+
+    def in_queue_order(self) -> Self:
+        return self.order_by("-priority", "due_at", "id")
+
+    def overdue(self) -> Self:
+        return self.filter(closed_at=None, due_at__lt=timezone.now())
+
+    def free_for(self, user: Any) -> Self:
+        """Nobody holds them, or this person does."""
+        return self.filter(Q(claimed_by=None) | Q(claimed_until__lt=timezone.now()) | Q(claimed_by=user))
+
+    def held_by_others(self, user: Any) -> Self:
+        return self.filter(claimed_until__gte=timezone.now()).exclude(claimed_by=user).exclude(claimed_by=None)
+
+    def held_by(self, user: Any) -> Self:
+        return self.filter(claimed_by=user, claimed_until__gte=timezone.now())
+
+    def workable_by(self, user: Any) -> Self:
+        """Unfinished, and not for somebody else's eyes: who gave an opinion does not give the second or the last.
+
+        An administrator may end an escalated case all the same, because a small team may have nobody else.
+        """
+        decisions = apps.get_model("review", "Decision")
+        own = Exists(decisions.objects.filter(case=OuterRef("pk"), reviewer=user, undone_at=None))
+        barred = Q(state="second_opinion")
+        if user.role != Role.ADMIN:
+            barred |= Q(state="escalated")
+        return self.unfinished().exclude(own & barred)
+
+    def matching(self, q: str) -> Self:
+        return self.filter(
+            Q(job__media__filename__icontains=q)
+            | Q(job__media__source_url__icontains=q)
+            | Q(job__media__sha256__startswith=q.lower())
+        )
+
+
+class DecisionQuerySet(models.QuerySet["Decision"]):
+    def standing(self) -> Self:
+        return self.filter(undone_at=None)
+
+
+class MentionQuerySet(models.QuerySet["Mention"]):
+    def unseen_by(self, user: Any) -> Self:
+        return self.filter(user=user, seen_at=None)
+
+
+class AppealQuerySet(models.QuerySet["Appeal"]):
+    def unanswered(self) -> Self:
+        return self.filter(answered_at=None)
