@@ -35,7 +35,8 @@ from detection.engine.types import (
 FACE_BRANCHES = wording.FACE_BRANCHES
 CHANCE = 0.5
 STACKED_CHANNELS: tuple[Channel, ...] = ("picture", "voice", "synchrony")
-# Where manipulation sits when a clip is manipulated: most often in the picture, under a genuine voice.
+# Where manipulation sits when a clip is manipulated: most often in the picture, under a genuine voice. `calibrate`
+# fits the shares to clips; these stand in where there were too few.
 CHANNEL_SHARE: dict[Channel, float] = {"picture": 0.7, "voice": 0.25, "synchrony": 0.05}
 MAX_ABS_LOGIT = 8.0
 INTERVAL_COVER = 0.90
@@ -137,6 +138,8 @@ class Stack:
     stackers: Mapping[str, Stacker]
     thresholds: Mapping[str, Thresholds]
     fitted_with: Mapping[str, str]  # branch -> sha256 of the weights whose scores were stacked
+    channel_share: Mapping[Channel, float]
+    clear_margin: float = math.inf  # how far the 90 % interval may reach beyond the threshold of a label that stands
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Stack:
@@ -145,6 +148,8 @@ class Stack:
             stackers={name: Stacker.from_json(name, entry) for name, entry in content["domains"].items()},
             thresholds={kind: Thresholds(**pair) for kind, pair in content["thresholds"].items()},
             fitted_with=dict(content.get("fitted_with", {})),
+            channel_share=dict(content.get("channel_share", CHANNEL_SHARE)),
+            clear_margin=float(content.get("clear_margin", math.inf)),
         )
 
     def stacker(self, channel: Channel, kind: Kind, branches: Sequence[str]) -> Stacker | None:
@@ -187,6 +192,7 @@ class ChannelOpinion:
     quality: float
     is_unlike_anything_fitted: bool = False
     can_tell: bool = True  # False: no better than chance on the sources it was fitted to
+    share: float = 1.0  # of the ways a clip is faked
     is_prior_free: bool = False  # provenance: a separate cause, not one of the n places where a fake may show
 
     @property
@@ -211,6 +217,8 @@ def fuse(
     contributions = contributions_of(opinions)
     intervals = fake_intervals(kind, evidence, stack, thresholds)
     abstain = abstain_reason(kind, opinions, evidence, score, thresholds, stability, contributions)
+    if not abstain and score is not None and not is_clear(score, interval, thresholds, stack.clear_margin):
+        abstain = "uncertain_band"
     label: Label = "inconclusive" if score is None or abstain else thresholds.label(score)
     channels = tuple(ChannelVerdict(o.channel, o.score, thresholds.label(o.score)) for o in opinions)
     verdict = Verdict(
@@ -248,7 +256,7 @@ def opinions_of(kind: Kind, evidence: Sequence[Evidence], stack: Stack) -> tuple
             b: e for b, e in scored.items() if b in stacker.branches and stacker.weights[stacker.branches.index(b)] > 0
         }
         if used:
-            opinions.append(_opinion(channel, stacker, used))
+            opinions.append(replace(_opinion(channel, stacker, used), share=stack.channel_share.get(channel, 0.0)))
     if any(o.can_tell for o in opinions):
         opinions = [o for o in opinions if o.can_tell]
     declared = [e for e in evidence if e.channel == "provenance" and e.score is not None]
@@ -291,17 +299,22 @@ def curve_error(evidence: Evidence) -> float:
     return float(np.std(points, ddof=1) / math.sqrt(len(points)))
 
 
-def overall(opinions: Sequence[ChannelOpinion]) -> tuple[float | None, tuple[float, float] | None]:
-    """Return (p_fake, 90 % interval) over the channels; (None, None) when no stacked channel could speak."""
+def overall(
+    opinions: Sequence[ChannelOpinion], *, draws: int = DRAWS
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Return (p_fake, 90 % interval) over the channels; (None, None) when no stacked channel could speak.
+
+    draws: how many the interval is taken from; without any it is left out.
+    """
     if not any(not o.is_prior_free for o in opinions) and not any(o.score >= 0.5 for o in opinions):
         return None, None
     score = noisy_or(opinions, np.array([o.logit for o in opinions])[None])[0]
-    rng = np.random.default_rng(20261121)
-    draws = np.array([o.logit for o in opinions]) + rng.standard_normal((DRAWS, len(opinions))) * [
-        o.sd for o in opinions
-    ]
+    if not draws:
+        return float(score), None
+    noise = np.random.default_rng(20261121).standard_normal((draws, len(opinions)))
+    drawn = np.array([o.logit for o in opinions]) + noise * [o.sd for o in opinions]
     tail = (1 - INTERVAL_COVER) / 2
-    low, high = np.quantile(noisy_or(opinions, draws), [tail, 1 - tail])
+    low, high = np.quantile(noisy_or(opinions, drawn), [tail, 1 - tail])
     return float(score), (float(min(low, score)), float(max(high, score)))
 
 
@@ -309,12 +322,13 @@ def noisy_or(opinions: Sequence[ChannelOpinion], logits: NDArray[np.float64]) ->
     """Return (k,) overall p_fake of (k, n) channel log-odds: fake when any channel is.
 
     Calibrated: each channel's log-odds assume an even chance beforehand. Where several channels may be faked, an even
-    chance overall means a lower one for each: of the doubt, -log(1/2), each takes its share (`CHANNEL_SHARE`), so
+    chance overall means a lower one for each: of the doubt, -log(1/2), each takes its `share`, so
     p0 = 1 - (1/2)**share. Without this shift two doubtful channels would add up to a confident fake, and with equal
     shares a doubtful voice would drown what the picture says. One channel alone passes through unchanged.
     """
-    whole = sum(CHANNEL_SHARE[o.channel] for o in opinions if not o.is_prior_free)
-    p0 = np.array([1 - 0.5 ** (CHANNEL_SHARE.get(o.channel, whole) / whole) if whole else CHANCE for o in opinions])
+    whole = sum(o.share for o in opinions if not o.is_prior_free)
+    shares = np.array([o.share / whole if whole and not o.is_prior_free else 1.0 for o in opinions])
+    p0 = 1 - CHANCE**shares
     shift = np.where([o.is_prior_free for o in opinions], 0.0, np.log(p0 / (1 - p0)))
     p_channel = 1 / (1 + np.exp(-(logits + shift)))
     return np.asarray(1 - np.prod(1 - p_channel, axis=1), float)
@@ -339,12 +353,21 @@ def contributions_of(opinions: Sequence[ChannelOpinion]) -> dict[str, float]:
 
 
 def _silenced(opinion: ChannelOpinion) -> ChannelOpinion:
-    return ChannelOpinion(opinion.channel, -50.0, 0.0, {}, opinion.quality, is_prior_free=opinion.is_prior_free)
+    return replace(opinion, logit=-50.0, sd=0.0, terms={})
 
 
 def shares_of(contributions: Mapping[str, float]) -> dict[str, float]:
     total = sum(abs(c) for c in contributions.values())
     return {b: abs(c) / total if total else 0.0 for b, c in contributions.items()}
+
+
+def is_clear(score: float, interval: tuple[float, float] | None, thresholds: Thresholds, margin: float) -> bool:
+    """Whether a label respects its own interval: the interval reaches at most `margin` beyond the threshold."""
+    if interval is None:
+        return True
+    if score >= thresholds.fake:
+        return interval[0] >= thresholds.fake - margin
+    return score >= thresholds.real or interval[1] <= thresholds.real + margin
 
 
 def abstain_reason(

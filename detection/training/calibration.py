@@ -1,31 +1,23 @@
-"""Run the branches over held-out sources, keep what they said, and fit fusion.json to it."""
+"""Run the branches over held-out sources and keep what they said: the rows that fusion.json is fitted to."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import json
-import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from detection.engine import fusion, media, pipeline, registry
 from detection.engine.branches import physiology
 from detection.engine.errors import EngineError
-from detection.engine.types import Channel, Evidence, Kind
-from detection.training import metrics, splits, stacking
+from detection.engine.types import Channel, CurvePoint, Evidence, Kind
+from detection.training import held_out, quality_traits, splits, stacking
 
-MIN_ROWS = 40
-MIN_SOURCES = 3
-# In serving a face check that does not count still tells the fusion that there is a face.
-FACE_SEEN = Evidence("spatial", "picture", "scored", "", score=0.5)
+MOUTH_DRIVEN = ("lipsync", "reenactment")
 KINDS: tuple[Kind, ...] = ("image", "video", "audio")
 
 
@@ -34,17 +26,26 @@ class Judged:
     """One file and the log-odds of every branch that scored it."""
 
     path: str
+    key: str  # "<data folder>/<path in the manifest>"
     label: int
     split: str
     source: str
     group: str
     method: str
+    manipulation: str
     kind: Kind
     logits: dict[str, float]
     channels: dict[str, Channel]
     quality: dict[str, float]
-    digests: dict[str, str]
+    errors: dict[str, float]  # standard error of a branch's log-odds along the clip
+    digests: dict[str, str]  # branch -> weights that were asked
     has_face: bool = False
+    facts: dict[str, str] = field(default_factory=dict)  # language, sex, ...: for error gaps only
+
+    def without(self, branches: Iterable[str]) -> Judged:
+        """Return the row as if these branches had not run."""
+        gone = set(branches)
+        return replace(self, logits={b: x for b, x in self.logits.items() if b not in gone})
 
 
 def select(manifest: Path, wanted: Sequence[str], per_source: int | None = None) -> list[dict[str, str]]:
@@ -65,15 +66,29 @@ def select(manifest: Path, wanted: Sequence[str], per_source: int | None = None)
     return chosen
 
 
+def with_fair_scores(lines: Sequence[dict[str, str]], root: Path) -> list[dict[str, str]]:
+    """Return the rows without those of the training split that no branch brings a held-out score for."""
+    names = held_out.branches()
+
+    def is_fair(line: Mapping[str, str]) -> bool:
+        key, label, source = held_out.key_of(root.name, line["path"]), int(line["label"] == "fake"), source_of(line)
+        return any(held_out.entry_of(b, key, label=label, source=source) for b in names)
+
+    return [line for line in lines if splits.split_of(line) != "train" or is_fair(line)]
+
+
 def run(lines: Sequence[dict[str, str]], root: Path, rows_file: Path, workers: int = 2) -> Iterator[Judged]:
-    """Yield what the branches say of every row. What `rows_file` holds from the same weights is not run again."""
+    """Yield what the branches say of every row, by held-out scores where there are any.
+
+    What `rows_file` holds from the same weights is not run again, and neither is a branch whose held-out score stands.
+    """
     known = {j.path: j for j in load(rows_file)}
 
     def one(line: dict[str, str]) -> tuple[Judged | None, bool]:
         path = root / line["path"]
         before = known.get(str(path))
-        wanted = [b for b, digest in digests().items() if before is None or before.digests.get(b) != digest]
-        return (judge(path, line, wanted, before), True) if wanted else (before, False)
+        wanted = [b for b in to_ask(line, root) if before is None or before.digests.get(b) != digests()[b]]
+        return (judge(path, line, wanted, before), True) if wanted or before is None else (before, False)
 
     with ThreadPoolExecutor(workers) as pool, rows_file.open("a") as store:
         for judged, is_new in pool.map(one, lines):
@@ -82,23 +97,37 @@ def run(lines: Sequence[dict[str, str]], root: Path, rows_file: Path, workers: i
             if is_new:
                 store.write(json.dumps(asdict(judged)) + "\n")
                 store.flush()
-            yield _held_out(judged)
+            yield with_held_out(judged)
 
 
-def _held_out(judged: Judged) -> Judged:
-    """Swap in the logit of a head that did not know the item's source, where the shipped speech head learnt from it."""
-    logit = _held_out_speech().get(Path(judged.path).name)
-    if logit is None or "audio" not in judged.logits:
-        return judged
-    spec = registry.BRANCHES["audio"]
-    return replace(judged, logits=judged.logits | {"audio": logit / spec.temperature + spec.bias})
+def to_ask(line: Mapping[str, str], root: Path) -> list[str]:
+    """Return the branches that have to be run on a row: those that count and bring no held-out score for it."""
+    if splits.split_of(line) == "train":
+        return []  # what was fitted to the row has nothing to say about it
+    key, label, source = held_out.key_of(root.name, line["path"]), int(line["label"] == "fake"), source_of(line)
+    return [b for b in digests() if held_out.entry_of(b, key, label=label, source=source) is None]
 
 
-@cache
-def _held_out_speech() -> dict[str, float]:
-    """Return file name -> cross-validated logit; the shipped head was fitted to all of its sources."""
-    with (registry.WEIGHTS_DIR / "audio" / "oof.csv").open(newline="") as file:
-        return {Path(row["path"]).name: float(row["logit"]) for row in csv.DictReader(file)}
+def with_held_out(judged: Judged) -> Judged:
+    """Return the row with the logits of heads that did not know its source, and without those that did.
+
+    A row of the training split keeps only such logits: nets without an oof.csv have learnt from it.
+    """
+    found = {b: held_out.entry_of(b, judged.key, label=judged.label, source=judged.source) for b in digests()}
+    stated = {b: held_out.log_odds(b, entry) for b, entry in found.items() if entry is not None}
+    kept = {} if judged.split == "train" else {b: x for b, x in judged.logits.items() if b in digests()}
+    names = kept | stated
+    return replace(
+        judged,
+        logits=names,
+        channels={b: judged.channels.get(b) or channel_of(b) for b in names},
+        quality={b: judged.quality.get(b, 1.0) for b in names},
+        errors={b: judged.errors.get(b, 0.0) for b in names},
+    )
+
+
+def channel_of(branch: str) -> Channel:
+    return pipeline.channels_of_branches()[branch]
 
 
 def load(rows_file: Path) -> list[Judged]:
@@ -115,7 +144,11 @@ def digests() -> dict[str, str]:
     return {name: digest for name, digest in found.items() if may_count(name)}
 
 
-def judge(path: Path, line: dict[str, str], wanted: Sequence[str], before: Judged | None) -> Judged | None:
+def source_of(line: Mapping[str, str]) -> str:
+    return line.get("source_repo", "")
+
+
+def judge(path: Path, line: Mapping[str, str], wanted: Sequence[str], before: Judged | None) -> Judged | None:
     """Return the branches' log-odds on one file, those of other branches taken over; None when it cannot be decoded."""
     try:
         decoded = media.decode(path)
@@ -126,34 +159,73 @@ def judge(path: Path, line: dict[str, str], wanted: Sequence[str], before: Judge
         return None
     scored = {e.branch: e for e in evidence if e.score is not None}
     kept = [b for b in before.logits if b not in wanted and b in digests()] if before else []
+    old = before.digests if before else {}
     return Judged(
         path=str(path),
+        key=held_out.key_of(folder_of(path, line["path"]), line["path"]),
         label=int(line["label"] == "fake"),
         split=splits.split_of(line),
-        source=line.get("source_repo", ""),
+        source=source_of(line),
         group=splits.bootstrap_group(line),
         method=line.get("method") or line.get("system") or line.get("generator_or_camera") or "",
+        manipulation=line.get("manipulation") or line.get("category") or line.get("kind") or "",
         kind=decoded.info.kind,
         logits={b: before.logits[b] for b in kept if before} | fusion.logits_of(scored),
         channels={b: before.channels[b] for b in kept if before} | {b: e.channel for b, e in scored.items()},
         quality={b: before.quality[b] for b in kept if before}
         | {b: 1.0 if e.quality is None else e.quality for b, e in scored.items()},
-        digests=digests(),
+        errors={b: before.errors[b] for b in kept if before} | {b: fusion.curve_error(e) for b, e in scored.items()},
+        digests=old | {b: digests()[b] for b in wanted},
         has_face=bool(scene.tracks),
+        facts=quality_traits.stated(line) | quality_traits.tone(scene),
     )
+
+
+def folder_of(path: Path, relative: str) -> str:
+    """Return the name of the folder that a manifest's path counts from."""
+    return path.parents[len(Path(relative).parts) - 1].name
+
+
+def shows_face(judged: Judged) -> bool:
+    """Whether serving judges this picture as one with a face: a face branch scored, be it only for information."""
+    if fusion.FACE_BRANCHES.intersection(judged.logits):
+        return True
+    return judged.has_face and bool(fusion.FACE_BRANCHES - set(digests()))
+
+
+def is_complete(judged: Judged) -> bool:
+    """Whether every branch that counts here could be asked fairly: False for a training row that one learnt from."""
+    if judged.split != "train":
+        return True
+    wanted = {b for b in digests() if channel_of(b) == main_channel(judged.kind)}
+    return wanted - (set() if judged.has_face else fusion.FACE_BRANCHES) <= set(judged.logits)
+
+
+def main_channel(kind: Kind) -> Channel:
+    """Return the channel that a file's label speaks of. Of a clip, only the picture is labelled."""
+    return "voice" if kind == "audio" else "picture"
 
 
 def rows_of(judged: Sequence[Judged]) -> dict[str, list[stacking.Row]]:
     """Return the rows of each domain. Of a clip, only the picture is labelled: its sound may be genuine."""
     domains: dict[str, list[stacking.Row]] = defaultdict(list)
     for j in judged:
-        channel: Channel = "voice" if j.kind == "audio" else "picture"
-        logits = {b: x for b, x in j.logits.items() if j.channels[b] == channel and may_count(b)}
-        if not logits:
-            continue
-        domain = "voice" if channel == "voice" else f"{j.kind}_{'face' if j.has_face else 'scene'}"
-        domains[domain].append(stacking.Row(j.path, j.label, j.source, j.group, domain, channel, logits))
+        for channel in fusion.STACKED_CHANNELS:
+            domain = domain_of(j, channel)
+            logits = {b: x for b, x in j.logits.items() if j.channels[b] == channel and may_count(b)}
+            if domain and logits:
+                row = stacking.Row(j.path, j.label, j.source, j.group, domain, channel, logits)
+                domains[domain].append(row)
     return dict(domains)
+
+
+def domain_of(judged: Judged, channel: Channel) -> str | None:
+    """Return the domain that a row teaches in a channel; None where its label does not speak of that channel."""
+    if channel == main_channel(judged.kind):
+        return "voice" if channel == "voice" else f"{judged.kind}_{'face' if shows_face(judged) else 'scene'}"
+    if channel == "synchrony" and judged.kind == "video":
+        return "synchrony" if not judged.label or judged.manipulation in MOUTH_DRIVEN else None
+    return None
 
 
 def may_count(branch: str) -> bool:
@@ -162,80 +234,20 @@ def may_count(branch: str) -> bool:
     return registry.BRANCHES[branch].fused
 
 
-def fit(judged: Sequence[Judged], *, max_fpr: float, max_fnr: float) -> dict[str, Any]:
-    """Return the content of fusion.json, fitted to the rows; a domain with too few rows or sources is left out."""
-    domains = {}
-    for domain, rows in sorted(rows_of(judged).items()):
-        labels = {r.label for r in rows}
-        if len(labels) < 2 or len(rows) < MIN_ROWS or len({r.unit for r in rows}) < MIN_SOURCES:
-            continue
-        branches = sorted({b for r in rows for b in r.logits})
-        domains[domain] = stacking.fit_domain(rows, branches)
-    content: dict[str, Any] = {
-        "version": time.strftime("%Y.%m.%d", time.gmtime()),
-        "prior": 0.5,
-        "fitted_with": digests(),
-        "domains": domains,
-        "thresholds": {kind: {"fake": 0.5, "real": 0.5} for kind in KINDS},
-    }
-    thresholds = pick_thresholds(content, judged, max_fpr=max_fpr, max_fnr=max_fnr)
-    content["thresholds"] = dict.fromkeys(KINDS, thresholds)
-    return content
+def evidence_of(judged: Judged) -> list[Evidence]:
+    """Return what the engine would have been told about a row: score, quality and doubt of each branch."""
+    evidence = [_said(judged, branch) for branch in judged.logits]
+    unseen = sorted(fusion.FACE_BRANCHES - set(digests()))
+    if shows_face(judged) and not fusion.FACE_BRANCHES.intersection(judged.logits):
+        # In serving a face check that does not count still tells the fusion that there is a face.
+        evidence.append(Evidence(unseen[0], "picture", "scored", "", score=0.5))
+    return evidence
 
 
-def pick_thresholds(
-    content: dict[str, Any], judged: Sequence[Judged], *, max_fpr: float, max_fnr: float
-) -> dict[str, float]:
-    """Return one pair for all kinds: scores are calibrated, so the same number means the same risk everywhere."""
-    y, scores, _ = scores_of(fusion.Stack.from_json(content), judged)
-    return stacking.choose_thresholds(y, scores, max_fpr=max_fpr, max_fnr=max_fnr)
-
-
-def test_figures(content: dict[str, Any], judged: Sequence[Judged]) -> dict[str, Any]:
-    """Return what the fitted stack reaches on rows of sources that nothing was fitted to, per domain and kind."""
-    stack = fusion.Stack.from_json(content)
-    figures: dict[str, Any] = {}
-    for domain, rows in sorted(rows_of(judged).items()):
-        stacker = stack.in_domain(domain)
-        if stacker is None:
-            continue
-        scores = np.array([fusion.sigmoid(stacker.logit(r.logits)) for r in rows])
-        figures[domain] = _figures(np.array([r.label for r in rows]), scores, [r.unit for r in rows], stack)
-    for kind in KINDS:
-        chosen = [j for j in judged if j.kind == kind]
-        y, scores, groups = scores_of(stack, chosen)
-        if len(y):
-            figures[kind] = _figures(y, scores, groups, stack)
-    return figures
-
-
-def _figures(y: Any, scores: Any, groups: Sequence[str], stack: fusion.Stack) -> dict[str, Any]:
-    limits = stack.thresholds["image"]
-    decided = (scores >= limits.fake) | (scores < limits.real)
-    right = (scores >= limits.fake) == (y == 1)
-    return (
-        stacking.measure(y, scores, groups)
-        | metrics.at_threshold(y, scores, limits.fake)
-        | {
-            "coverage": float(decided.mean()),
-            "selective_accuracy": float(right[decided].mean()) if decided.any() else None,
-        }
-    )
-
-
-def scores_of(stack: fusion.Stack, judged: Sequence[Judged]) -> tuple[Any, Any, list[str]]:
-    """Return (n,) labels, overall scores and sources of the rows that the stack can score."""
-    labels, scores, groups = [], [], []
-    for j in judged:
-        evidence = [
-            Evidence(b, j.channels[b], "scored", "", score=fusion.sigmoid(x), quality=j.quality[b])
-            for b, x in j.logits.items()
-        ]
-        if j.has_face and not fusion.FACE_BRANCHES.intersection(j.logits):
-            evidence.append(FACE_SEEN)
-        score, _ = fusion.overall(fusion.opinions_of(j.kind, evidence, stack))
-        if score is not None:
-            labels.append(j.label)
-            scores.append(score)
-            groups.append(j.group)
-    return np.array(labels), np.array(scores), groups
+def _said(judged: Judged, branch: str) -> Evidence:
+    x, error = judged.logits[branch], judged.errors[branch]
+    # Two points that differ by twice the standard error have that standard error.
+    curve = [CurvePoint(i, i + 1.0, fusion.sigmoid(x + side * error)) for i, side in enumerate((-1, 1)) if error]
+    quality = judged.quality[branch]
+    channel = judged.channels[branch]
+    return Evidence(branch, channel, "scored", "", score=fusion.sigmoid(x), quality=quality, curve=tuple(curve))

@@ -6,21 +6,24 @@ from typing import Any
 
 HEAD = """# Fusion
 
-Version {version}. Fitted by `manage.py calibrate` to the scores of the branches on **calibration** sources, which no
-net was trained on; the figures at the end are from **test** sources, to which nothing was fitted, not even a threshold.
-The speech head has learnt from all of its sources: for it the scores of heads that did not know the source stand in
-(`ml_weights/audio/oof.csv`), here and in the figures.
+Version {version}. Fitted by `manage.py calibrate` to the scores of the branches on sources that the scoring nets had
+not learnt from: the calibration and test splits, and every row for which a branch brings the score of a head that did
+not know its source (`ml_weights/<branch>/oof.csv`).
 
 - Per channel a logistic regression over the log-odds of the branches, weights not below zero, every source counted by
   the square root of its size, both classes alike: a score means "with an even chance beforehand".
 - Calibrated (Platt) on predictions for left-out sources. The members for the interval are refits on resampled sources.
-- Over channels: noisy-or, shifted so that an even chance overall stays an even chance.
-- Thresholds: fake at {fake}, real below {real}, for pictures, clips and recordings alike.
+- Over channels: noisy-or, shifted so that an even chance overall stays an even chance. Of the ways a clip is faked the
+  picture takes {picture:.0%}, the voice {voice:.0%}, their synchrony {synchrony:.0%}.
+- Thresholds: {thresholds}. Chosen, kind by kind, on scores of rows whose sources the fit did not see.
 - A branch with weight 0 is shown and does not count.
-
-- "fake" is said of few genuine items and "real" of few fakes (chosen on the calibration sources), so recall is low
-  where the checks are weak; what lies between is inconclusive.
+- A label whose 90 % interval reaches more than {margin} beyond its threshold is not given.
 - "real" takes every channel: a genuine voice does not make a doubtful picture genuine.
+
+**How to read the figures.** "Sources left out" is the headline: the whole fit, thresholds included, was repeated eight
+times, each time without a share of the sources and without every generator and subject that these share with others,
+and the engine's own fusion judged what was left out. `ece` is over the rows as they are, `ece_even` with both classes
+counted alike. "Calibration to test" fits to the calibration split alone. "As fitted" flatters and is there to compare.
 
 A domain whose interval reaches down to .50 holds no usable evidence yet: its weights are close to zero, its scores stay
 near an even chance, and its files come out inconclusive unless another channel gives them away. Clips are labelled by
@@ -33,10 +36,15 @@ numbers per branch; refit them on your own media with the same command.
 
 def card(content: dict[str, Any]) -> str:
     """Return the card as Markdown."""
-    limits = content["thresholds"]["image"]
-    parts = [HEAD.format(version=content["version"], **limits), "## Weights\n", _weights(content)]
-    parts += ["\n## Left-out calibration sources (cross-validated)\n", _table(content["domains"], of="metrics")]
-    parts += ["\n## Test sources\n", _table(content["test"])]
+    pairs = content["thresholds"].items()
+    said = "; ".join(f"{kind} fake at {t['fake']}, real below {t['real']}" for kind, t in pairs)
+    head = HEAD.format(
+        version=content["version"], thresholds=said, margin=content["clear_margin"], **content["channel_share"]
+    )
+    parts = [head, "## Weights\n", _weights(content)]
+    parts += ["\n## Sources left out (headline)\n", _table(content["cross_validated"])]
+    parts += ["\n## Calibration to test\n", _table(content["test"])]
+    parts += ["\n## As fitted\n", _table(content["in_sample"])]
     return "\n".join(parts) + "\n"
 
 
@@ -49,19 +57,22 @@ def _weights(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _table(entries: dict[str, Any], of: str | None = None) -> str:
-    names = ("n", "n_fake", "sources", "auroc", "auroc_ci", "eer", "ece", "f1", "fpr", "coverage")
-    rows = {name: (entry[of] if of else entry) for name, entry in entries.items()}
-    shown = [n for n in names if any(n in row for row in rows.values())]
-    lines = ["| | " + " | ".join(shown) + " |", "|---|" + "---|" * len(shown)]
-    for name, row in rows.items():
-        lines.append(f"| {name} | " + " | ".join(_cell(row.get(n)) for n in shown) + " |")
+NAMES = (
+    *("n", "n_fake", "sources", "auroc", "auroc_ci", "eer", "ece", "ece_even"),
+    *("f1", "fpr", "coverage", "selective_accuracy"),
+)
+
+
+def _table(entries: dict[str, Any]) -> str:
+    lines = ["| | " + " | ".join(NAMES) + " |", "|---|" + "---|" * len(NAMES)]
+    for name, row in entries.items():
+        lines.append(f"| {name} | " + " | ".join(_cell(row.get(n)) for n in NAMES) + " |")
     return "\n".join(lines)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return "–".join(f"{v:.2f}" for v in value)
     return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""How detectors are measured: AUROC, EER, ECE, F1, DET, with bootstrap intervals over groups.
+"""How detectors are measured: AUROC, PR-AUC, EER, ECE, F1, DET, with bootstrap intervals over groups.
 
 Everywhere `labels` is (n,) with 1 = fake and `scores` is (n,) p_fake (any monotone score for AUROC, EER and DET).
 """
@@ -51,18 +51,75 @@ def eer(labels: ArrayLike, scores: ArrayLike) -> float:
     return float(fpr[after - 1] + share * (fpr[after] - fpr[after - 1]))
 
 
-def ece(labels: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> float:
-    """Expected calibration error over `bins` equal-width bins (Guo et al. 2017, arXiv:1706.04599)."""
-    y, p = _arrays(labels, probabilities)
-    if len(y) == 0:
+def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Area under the precision-recall curve as its step sum (PR-AUC); nan without a fake.
+
+    Ties are taken together: all items of one score come at once.
+    """
+    y, s = _arrays(labels, scores)
+    if y.sum() == 0:
         return float("nan")
+    order = np.argsort(-s, kind="stable")
+    hits = np.cumsum(y[order])
+    last = np.flatnonzero(np.append(np.diff(s[order]) != 0, True))  # the end of each run of ties
+    precision = hits[last] / (last + 1)
+    gained = np.diff(np.concatenate([[0], hits[last]])) / y.sum()
+    return float((precision * gained).sum())
+
+
+def youden(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Return the threshold at which true minus false positive rate is greatest (Youden's J)."""
+    thresholds, fpr, fnr = det_curve(labels, scores)
+    return float(thresholds[int(np.argmax(1 - fnr - fpr))])
+
+
+def at_fpr(labels: ArrayLike, scores: ArrayLike, max_fpr: float) -> float:
+    """Return the lowest threshold whose false positive rate does not exceed `max_fpr`; inf when only that will do."""
+    thresholds, fpr, _ = det_curve(labels, scores)
+    return float(thresholds[int(np.argmax(fpr <= max_fpr + 1e-12))])
+
+
+def ece(labels: ArrayLike, probabilities: ArrayLike, bins: int = 10, *, weights: ArrayLike | None = None) -> float:
+    """Expected calibration error over `bins` equal-width bins (Guo et al. 2017, arXiv:1706.04599)."""
+    found = reliability(labels, probabilities, bins, weights=weights)
+    return float(sum(b["share"] * abs(b["said"] - b["found"]) for b in found)) if found else float("nan")
+
+
+def reliability(
+    labels: ArrayLike, probabilities: ArrayLike, bins: int = 10, *, weights: ArrayLike | None = None
+) -> list[dict[str, float]]:
+    """Return, per equal-width bin that holds items, its share of all, the mean score and the share of fakes."""
+    y, p = _arrays(labels, probabilities)
+    w = np.ones(len(y)) if weights is None else np.asarray(weights, float)
     index = np.minimum((p * bins).astype(int), bins - 1)
-    total = 0.0
-    for number in range(bins):
+    result = []
+    for number in np.unique(index):
         inside = index == number
-        if inside.any():
-            total += inside.mean() * abs(p[inside].mean() - y[inside].mean())
-    return float(total)
+        mass = w[inside].sum()
+        if mass > 0:
+            said, found = (w[inside] @ p[inside]) / mass, (w[inside] @ y[inside]) / mass
+            share = mass / w.sum()
+            result.append({"share": float(share), "said": float(said), "found": float(found), "n": int(inside.sum())})
+    return result
+
+
+def even(labels: ArrayLike) -> Floats:
+    """Return (n,) weights by which both classes count alike: scores here are meant for an even chance beforehand."""
+    y = np.asarray(labels, dtype=np.int64)
+    counts = np.bincount(y, minlength=2)
+    return np.array([0.5 / counts[label] for label in y])
+
+
+def proportion_ci(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the exact (Clopper-Pearson) interval of a share; (nan, nan) of nothing."""
+    if n == 0:
+        return float("nan"), float("nan")
+    from scipy.stats import beta
+
+    tail = (1 - level) / 2
+    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    return low, high
 
 
 def at_threshold(labels: ArrayLike, scores: ArrayLike, threshold: float) -> dict[str, float]:

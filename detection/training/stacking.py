@@ -41,7 +41,9 @@ class Row:
     logits: Mapping[str, float]
 
 
-def fit_domain(rows: Sequence[Row], branches: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
+def fit_domain(
+    rows: Sequence[Row], branches: Sequence[str], *, seed: int = 0, members: int = MEMBERS
+) -> dict[str, Any]:
     """Return the fusion.json entry of one domain, with metrics of predictions for left-out sources.
 
     Weights are non-negative: more suspicion from a branch may never lower the verdict. Needs both classes.
@@ -53,15 +55,15 @@ def fit_domain(rows: Sequence[Row], branches: Sequence[str], *, seed: int = 0) -
     out_of_fold = _cross_predict(x, y, sources, units, seed)
     slope, offset = _platt(out_of_fold, y, sample)
     rng = np.random.default_rng(seed)
-    members = [_refit(x, y, sources, units, rng) for _ in range(MEMBERS)]
+    refits = [_refit(x, y, sources, units, rng) for _ in range(members)]
     return {
         "channel": rows[0].channel,
         "weights": dict(zip(branches, (weights * slope).tolist(), strict=True)),
         "centres": dict(zip(branches, centres.tolist(), strict=True)),
         "intercept": intercept * slope + offset,
-        "members": [[(b * slope) + offset, *(w * slope).tolist()] for b, w in members],
+        "members": [[(b * slope) + offset, *(w * slope).tolist()] for b, w in refits],
         "ood": _open_set(rows, branches),
-        "metrics": measure(y, _sigmoid(out_of_fold * slope + offset), units)
+        "metrics": measure(y, _sigmoid(out_of_fold * slope + offset), units, rounds=500 if members else 100)
         | {"sources": len(set(sources)), "branches_alone": _alone(rows, branches)},
     }
 
@@ -91,9 +93,11 @@ def fit_logistic(x: Floats, y: NDArray[np.int64], sample: Floats) -> tuple[float
     return float(theta[0]), np.asarray(theta[1:], float)
 
 
-def measure(y: NDArray[np.int64], scores: Floats, groups: Sequence[str] | Names) -> dict[str, Any]:
+def measure(
+    y: NDArray[np.int64], scores: Floats, groups: Sequence[str] | Names, *, rounds: int = 500
+) -> dict[str, Any]:
     """Return AUROC with a 95 % interval over sources, EER and ECE."""
-    low, high = metrics.bootstrap_ci(y, scores, groups=list(groups), rounds=500)
+    low, high = metrics.bootstrap_ci(y, scores, groups=list(groups), rounds=rounds)
     return {
         "n": len(y),
         "n_fake": int(y.sum()),

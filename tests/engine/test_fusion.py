@@ -12,6 +12,7 @@ from detection.engine import fusion
 from detection.engine.fusion import Stack, Thresholds, fuse, logit, sigmoid
 from detection.engine.types import CurvePoint, Evidence, Stability
 
+SHARE = fusion.CHANNEL_SHARE
 STACK = Stack.from_json(
     {
         "version": "test",
@@ -123,16 +124,16 @@ def test_a_channel_that_cannot_tell_stands_aside() -> None:
 
 
 def test_noisy_or_is_calibrated_at_even_chance() -> None:
-    undecided = [fusion.ChannelOpinion(c, 0.0, 0.0, {}, 1.0) for c in ("picture", "voice")]
+    undecided = [fusion.ChannelOpinion(c, 0.0, 0.0, {}, 1.0, share=SHARE[c]) for c in ("picture", "voice")]
     assert fusion.overall(undecided)[0] == pytest.approx(0.5)
-    calm = [fusion.ChannelOpinion(c, logit(0.3), 0.0, {}, 1.0) for c in ("picture", "voice")]
+    calm = [fusion.ChannelOpinion(c, logit(0.3), 0.0, {}, 1.0, share=SHARE[c]) for c in ("picture", "voice")]
     assert fusion.overall(calm)[0] < 0.35  # a plain noisy-or would say .51
 
 
 def test_a_doubtful_voice_does_not_drown_the_picture_and_a_confident_one_counts() -> None:
     def overall(picture: float, voice: float) -> float:
         pair = (("picture", picture), ("voice", voice))
-        return fusion.overall([fusion.ChannelOpinion(c, logit(p), 0.0, {}, 1.0) for c, p in pair])[0]
+        return fusion.overall([fusion.ChannelOpinion(c, logit(p), 0.0, {}, 1.0, share=SHARE[c]) for c, p in pair])[0]
 
     assert overall(0.2, 0.65) < 0.4
     assert overall(0.65, 0.2) > 0.45
@@ -271,3 +272,25 @@ def test_thresholds_in_the_wrong_order_are_refused() -> None:
 def test_logit_is_bounded() -> None:
     assert logit(1.0) == pytest.approx(fusion.MAX_ABS_LOGIT)
     assert math.isfinite(logit(0.0))
+
+
+def test_a_label_respects_its_own_interval() -> None:
+    poor = [said("audio", 0.75, "voice", quality=0.3)]
+    verdict = fuse("audio", poor, stack=STACK)
+    assert verdict.label == "fake"
+    assert verdict.interval[0] < 0.5
+    strict = fuse("audio", poor, stack=replace(STACK, clear_margin=0.1))
+    assert (strict.label, strict.abstain_reason) == ("inconclusive", "uncertain_band")
+    assert fuse("audio", [said("audio", 0.95, "voice")], stack=replace(STACK, clear_margin=0.1)).label == "fake"
+    calm = [said("audio", 0.3, "voice", quality=0.3)]
+    assert fuse("audio", calm, stack=replace(STACK, clear_margin=0.1)).label == "inconclusive"
+    assert fuse("audio", calm, stack=STACK).label == "real"
+
+
+def test_the_shares_of_the_channels_come_with_the_weights() -> None:
+    heard = [said("spatial", 0.3), said("audio", 0.7, "voice")]
+    trusting = fuse("video", heard, stack=replace(STACK, channel_share={"picture": 0.5, "voice": 0.5}))
+    wary = fuse("video", heard, stack=replace(STACK, channel_share={"picture": 0.95, "voice": 0.05}))
+    assert wary.score < trusting.score
+    alone = fuse("audio", heard[1:], stack=replace(STACK, channel_share={"picture": 0.95, "voice": 0.05}))
+    assert alone.score == pytest.approx(0.7)

@@ -54,3 +54,33 @@ def test_bootstrap_draws_whole_groups():
 def test_lists_of_different_length_are_an_error():
     with pytest.raises(ValueError, match="same length"):
         metrics.auroc([0, 1], [0.5])
+
+
+def test_average_precision_by_hand_and_with_ties() -> None:
+    assert metrics.average_precision([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1]) == pytest.approx((1 + 2 / 3) / 2)
+    assert metrics.average_precision([1, 0], [0.5, 0.5]) == pytest.approx(0.5)
+    assert np.isnan(metrics.average_precision([0, 0], [0.5, 0.4]))
+
+
+def test_youden_and_the_threshold_of_a_wished_rate() -> None:
+    labels, scores = [0, 0, 0, 0, 1, 1, 1, 1], [0.1, 0.2, 0.3, 0.7, 0.4, 0.6, 0.8, 0.9]
+    assert metrics.youden(labels, scores) == pytest.approx(0.4)
+    assert metrics.at_fpr(labels, scores, 0.25) == pytest.approx(0.4)
+    assert metrics.at_fpr(labels, scores, 0.0) == pytest.approx(0.8)
+
+
+def test_calibration_error_with_both_classes_counted_alike() -> None:
+    labels, scores = [1] * 9 + [0], [0.9] * 10
+    assert metrics.ece(labels, scores) == pytest.approx(0)
+    assert metrics.ece(labels, scores, weights=metrics.even(labels)) == pytest.approx(0.4)
+    bins = metrics.reliability(labels, scores)
+    assert [(b["n"], round(b["found"], 3)) for b in bins] == [(10, 0.9)]
+
+
+def test_the_interval_of_a_share() -> None:
+    low, high = metrics.proportion_ci(0, 100)
+    assert low == 0
+    assert high == pytest.approx(0.0362, abs=1e-3)
+    low, high = metrics.proportion_ci(5, 100)
+    assert low < 0.05 < high
+    assert np.isnan(metrics.proportion_ci(0, 0)[0])
