@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ class Row:
     kind: str = ""
     method: str = ""
     group: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,65 @@ def read_manifest(manifest: Path, limit: int | None = None) -> list[Row]:
             label = (line["label"] or "").strip().lower()
             if label not in ("real", "fake"):
                 raise ValueError(f"{manifest}, line {number}: the label is {label!r}, not real or fake.")
-            extra = {name: (line.get(name) or "").strip() for name in ("kind", "method", "group")}
+            extra = {name: (line.get(name) or "").strip() for name in ("kind", "method", "group", "source")}
             rows.append(Row(path=line["path"], label=label, **extra))
     return rows[:limit]
+
+
+def check_root(rows: Sequence[Row], root: Path, first: int = 20) -> None:
+    """Raise ValueError when none of the first files is there: a wrong root would count every file as an error."""
+    tried = [root / row.path for row in rows[:first]]
+    if tried and not any(path.exists() for path in tried):
+        raise ValueError(
+            f"None of the first {len(tried)} files of the manifest lies below {root} (the first would be {tried[0]}). "
+            "Paths in the manifest count from --root."
+        )
+
+
+class Partial:
+    """What has been judged so far, beside metrics.json: a run that was killed goes on where it ended.
+
+    `stamp` says what the items were judged by; items of another stamp are thrown away.
+    """
+
+    def __init__(self, path: Path, stamp: Mapping[str, Any]) -> None:
+        self.path = path
+        self.stamp = dict(stamp)
+
+    def items(self, rows: Sequence[Row]) -> list[Item]:
+        """Return the items that lie there, in order, of the first rows; a line that was cut off ends them."""
+        if not self.path.is_file():
+            return []
+        found: list[Item] = []
+        with self.path.open() as file:
+            for number, line in enumerate(file):
+                try:
+                    content = json.loads(line)
+                except ValueError:
+                    break
+                if number == 0:
+                    if content != self.stamp:
+                        break
+                elif len(found) < len(rows) and content.pop("path") == rows[len(found)].path:
+                    found.append(Item(rows[len(found)], **content))
+                else:
+                    break
+        return found
+
+    def restart(self, items: Sequence[Item]) -> None:
+        """Write the file anew with what is taken over."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(self.stamp) + "\n")
+        for item in items:
+            self.add(item)
+
+    def add(self, item: Item) -> None:
+        facts = {name: value for name, value in vars(item).items() if name != "row"}
+        with self.path.open("a") as file:
+            file.write(json.dumps({"path": item.row.path} | facts) + "\n")
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
 
 
 def judge(rows: Sequence[Row], root: Path, analyze: Callable[[Path], Analysis], workers: int = 1) -> Iterator[Item]:
@@ -101,7 +159,7 @@ def judge(rows: Sequence[Row], root: Path, analyze: Callable[[Path], Analysis], 
 
 
 def report(items: Sequence[Item]) -> dict[str, Any]:
-    """Return metrics.json: overall, by kind, by method, and every item.
+    """Return metrics.json: overall, by kind, by method, and every item; by source where the manifest names any.
 
     A method's group holds its fakes and every genuine item of the same kinds, so that its AUROC exists.
     """
@@ -112,10 +170,13 @@ def report(items: Sequence[Item]) -> dict[str, Any]:
         fakes = [i for i in items if i.is_fake and i.row.method == method]
         of_kinds = {i.kind for i in fakes}
         by_method[method] = measure(fakes + [i for i in items if not i.is_fake and i.kind in of_kinds])
+    sources = sorted({i.row.source for i in items if i.row.source})
+    by_source = {source: measure([i for i in items if i.row.source == source]) for source in sources}
     return {
         "overall": measure(items),
         "by_kind": {kind: measure([i for i in items if i.kind == kind]) for kind in kinds},
         "by_method": by_method,
+        **({"by_source": by_source} if sources else {}),
         "items": [i.to_dict() for i in items],
     }
 
@@ -137,6 +198,7 @@ def measure(items: Sequence[Item]) -> dict[str, Any]:
     hits = sum(i.is_fake and i.is_right for i in items)
     false_alarms = sum(not i.is_fake and not i.is_right for i in items)
     thresholds = {i.threshold for i in scored}
+    precision, recall = _share(hits, hits + false_alarms), _share(hits, n_fake)
     numbers = {
         "n": len(items),
         "n_real": len(items) - n_fake,
@@ -145,6 +207,9 @@ def measure(items: Sequence[Item]) -> dict[str, Any]:
         "auroc": metrics.auroc(labels, scores) if both else None,
         "auroc_ci": list(interval) if interval else None,
         "eer": metrics.eer(labels, scores) if both else None,
+        "pr_auc": metrics.average_precision(labels, scores) if both else None,
+        "precision": precision,
+        "recall": recall,
         "f1": _share(2 * hits, 2 * hits + false_alarms + n_fake - hits),
         "accuracy": _share(sum(i.is_right for i in items), len(items)),
         "fpr": _share(false_alarms, len(items) - n_fake),

@@ -281,7 +281,7 @@ def margins(judgements: Sequence[Judgement]) -> dict[str, list[dict[str, float |
     found: dict[str, list[dict[str, float | None]]] = {}
     for kind in KINDS:
         mine = [j for j in judgements if j.row.kind == kind]
-        found[kind] = [{"margin": margin} | _with_margin(mine, margin) for margin in MARGINS] if mine else []
+        found[kind] = [{"margin": margin, **_with_margin(mine, margin)} for margin in MARGINS] if mine else []
     return found
 
 

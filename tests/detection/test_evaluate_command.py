@@ -15,7 +15,7 @@ from tests.engine.scenes import ASTRONAUT
 
 GROUP = {
     "n", "n_real", "n_fake", "scored", "auroc", "auroc_ci", "eer", "f1", "accuracy", "fpr", "ece", "coverage",
-    "selective_accuracy", "threshold", "seconds_median",
+    "selective_accuracy", "threshold", "seconds_median", "pr_auc", "precision", "recall",
 }  # fmt: skip
 
 
@@ -42,6 +42,8 @@ def test_every_number_of_a_group() -> None:
     assert numbers["scored"] == 7 / 8
     assert numbers["auroc"] == pytest.approx((4 + 4 + 1) / 12, abs=1e-6)
     assert numbers["f1"] == pytest.approx(2 * 2 / (2 * 2 + 1 + 2), abs=1e-6)  # the unreadable fake was missed
+    assert (numbers["precision"], numbers["recall"]) == (pytest.approx(2 / 3, abs=1e-6), 2 / 4)
+    assert numbers["pr_auc"] == pytest.approx((1 + 1 + 3 / 6) / 3, abs=1e-6)
     assert numbers["accuracy"] == 5 / 8
     assert numbers["fpr"] == 1 / 4
     assert numbers["coverage"] == 5 / 8
@@ -105,6 +107,35 @@ def test_a_faulty_manifest_is_named(tmp_path: Path, text: str, words: str) -> No
     manifest = write_manifest(tmp_path, text)
     with pytest.raises(CommandError, match=words):
         call_command("evaluate", "--manifest", str(manifest), "--root", str(tmp_path), "--out", str(tmp_path / "o"))
+
+
+def test_sources_are_measured_one_by_one_where_they_are_named() -> None:
+    named = [item("fake", 0.9, "fake", source="a"), item("real", 0.1, "real", source="a"), item("real", 0.7, "fake")]
+    assert set(evaluation.report(named)["by_source"]) == {"a"}
+    assert evaluation.report(named)["by_source"]["a"]["n"] == 2
+    assert "by_source" not in evaluation.report(ITEMS)
+
+
+def test_a_wrong_root_is_said_at_once(tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path, "path,label\n" + "".join(f"{i}.jpg,real\n" for i in range(30)))
+    arguments = ["--manifest", str(manifest), "--root", str(tmp_path / "elsewhere"), "--out", str(tmp_path / "o.json")]
+    with pytest.raises(CommandError, match="None of the first 20 files"):
+        call_command("evaluate", *arguments)
+    assert not (tmp_path / "o.json").exists()
+
+
+def test_a_killed_run_goes_on_where_it_ended(tmp_path: Path) -> None:
+    rows = [Row(f"{i}.jpg", "real") for i in range(3)]
+    partial = evaluation.Partial(tmp_path / "m.json.partial", {"model_version": "1"})
+    assert partial.items(rows) == []
+    partial.restart([])
+    judged = Item(rows[0], "image", 0.25, "real", 0.6, 0.1)
+    partial.add(judged)
+    with partial.path.open("a") as file:
+        file.write('{"path": "1.jpg", "kin')  # cut off by the kill
+    assert partial.items(rows) == [judged]
+    assert evaluation.Partial(partial.path, {"model_version": "2"}).items(rows) == []
+    assert partial.items([Row("other.jpg", "real")]) == []
 
 
 def test_documents_are_not_available_yet(tmp_path: Path) -> None:
