@@ -11,6 +11,8 @@ from pathlib import Path
 from detection.training.readers import faces, speech
 from detection.training.readers.layout import LayoutError, Row
 
+__all__ = ["LAYOUTS", "LayoutError", "Row", "read", "summary", "write"]
+
 COLUMNS = ("path", "label", "kind", "method", "source_repo", "subject_group", "split")
 
 LAYOUTS: dict[str, Callable[[Path], Iterator[Row]]] = {

@@ -63,7 +63,7 @@ def _people(path: Path) -> list[str]:
 
 
 def _pair_splits(root: Path) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for name in ("train", "val", "test"):
         for path in (root / f"{name}.json", root / "splits" / f"{name}.json"):
             if path.is_file():
@@ -154,7 +154,7 @@ def deeper_forensics(root: Path) -> Iterator[Row]:
     published protocol and are left out. Groups follow the actor, as the authors ask.
     """
     fakes = need(root / "manipulated_videos", "DeeperForensics keeps its fakes there")
-    split_of = {}
+    split_of: dict[str, str] = {}
     for name in ("train", "val", "test"):
         path = root / "lists" / "splits" / f"{name}.txt"
         if path.is_file():
