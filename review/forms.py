@@ -85,11 +85,18 @@ CHOICES = {
 }
 
 
+class ReasonsField(forms.MultipleChoiceField):
+    """A list that may come from a plain select, whose first entry is blank."""
+
+    def to_python(self, value: Any) -> list[str]:
+        return [code for code in super().to_python(value) if code]
+
+
 class DecisionForm(forms.Form):
     outcome = forms.ChoiceField(
         choices=[(name, name) for name in CHOICES], error_messages={"required": "Choose what you decide."}
     )
-    reasons = forms.MultipleChoiceField(required=False, choices=list(words.REASONS.items()))
+    reasons = ReasonsField(required=False, choices=list(words.REASONS.items()))
     note = forms.CharField(required=False, max_length=marks.MAX_NOTE)
     helpfulness = forms.TypedChoiceField(
         required=False, choices=[(str(n), str(n)) for n in range(1, 6)], coerce=int, empty_value=None

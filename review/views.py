@@ -137,7 +137,13 @@ def bulk(request: HttpRequest) -> HttpResponse:
         return _to_queue(filters)
     wanted = [UUID(value) for value in form.cleaned_data["cases"] if _is_uuid(value)]
     cases = ReviewCase.objects.visible_to(member).filter(pk__in=wanted).select_related("job__media", "organization")
-    batch = services.decide_many(cases=cases.in_queue_order(), actor=member, opinion=form.opinion())
+    try:
+        batch = services.decide_many(cases=cases.in_queue_order(), actor=member, opinion=form.opinion())
+    except DomainError as error:
+        if error.status == 403:
+            raise
+        messages.error(request, error.message)
+        return _to_queue(filters)
     if batch.decisions:
         messages.success(request, f"{_counted(len(batch.decisions), 'case')} decided.")
     for case, sentence in batch.refused:
@@ -187,6 +193,8 @@ def _render_case(
         "preference": preference,
         "filters": filters,
         "kept_query": urlencode(filters.asked),
+        "case_real": f"{100 * job.result.threshold_real:g}",
+        "case_fake": f"{100 * job.result.threshold_fake:g}",
         "member": member,
         "form": form,
         "error": error,

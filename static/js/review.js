@@ -1,0 +1,48 @@
+// Starts what the pages of review can do beyond links and forms.
+import { init as initKeys } from "./reviewkeys.js";
+import { init as initQueue } from "./reviewqueue.js";
+import { init as initRegions } from "./reviewregions.js";
+import { init as initThresholds } from "./reviewthresholds.js";
+
+const CLOCK_MS = 30000;
+
+export function start(root) {
+  initKeys(root);
+  initQueue(root);
+  initRegions(root);
+  initThresholds(root);
+  followMute(root);
+  setInterval(() => tick(root), CLOCK_MS);
+}
+
+// The clocks of what is due go on while the page is open.
+function tick(root) {
+  for (const element of root.querySelectorAll("time[data-due]")) {
+    const seconds = (new Date(element.dateTime) - Date.now()) / 1000;
+    element.textContent = `${span(Math.abs(seconds))} ${seconds >= 0 ? "left" : "overdue"}`;
+    element.closest(".due")?.classList.toggle("is-overdue", seconds < 0);
+  }
+}
+
+function span(seconds) {
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 24) return hours < 10 && minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+  const days = Math.floor(hours / 24);
+  return `${days} ${days === 1 ? "day" : "days"}${days < 3 && hours % 24 ? ` ${hours % 24} h` : ""}`;
+}
+
+function followMute(root) {
+  const box = root.querySelector("[data-mute]");
+  const media = root.querySelector("[data-media]");
+  if (!box || !media) return;
+  box.addEventListener("change", () => {
+    media.muted = box.checked;
+  });
+  media.addEventListener("volumechange", () => {
+    box.checked = media.muted;
+  });
+}
+
+start(document);

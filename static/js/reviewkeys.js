@@ -1,0 +1,58 @@
+// Single keys: an element with data-key="n j" is clicked (a text field: focused) when one of them is pressed.
+export function init(root) {
+  const page = root.querySelector("[data-review-keys]");
+  const sheet = root.querySelector("[data-keys-sheet]");
+  root.querySelector("[data-keys-open]")?.addEventListener("click", () => sheet.showModal());
+  sendWithControlEnter(root);
+  if (!page) return;
+  document.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || isTyping(event.target)) return;
+    if (sheet?.open) return;
+    if (event.key === "?") sheet?.showModal();
+    else if (!moveInList(page, event.key) && !press(page, event.key)) return;
+    event.preventDefault();
+  });
+}
+
+function isTyping(element) {
+  if (element.closest("textarea, select, [contenteditable]")) return true;
+  const input = element.closest("input");
+  return Boolean(input) && !["checkbox", "radio", "button", "submit"].includes(input.type);
+}
+
+function press(page, key) {
+  for (const element of page.querySelectorAll("[data-key]")) {
+    if (!element.dataset.key.split(" ").includes(key) || element.disabled) continue;
+    if (element.matches("textarea, input[type=search], input[type=text]")) element.focus();
+    else {
+      element.click();
+      if (element.matches("input[type=radio]")) element.focus();
+    }
+    return true;
+  }
+  return false;
+}
+
+// In the queue, j and k go from row to row, and x chooses the one that has the focus.
+function moveInList(page, key) {
+  const links = [...page.querySelectorAll("[data-row-link]")];
+  if (links.length === 0 || !["j", "k", "x"].includes(key)) return false;
+  const row = document.activeElement?.closest("tr");
+  const here = links.findIndex((link) => row?.contains(link));
+  if (key === "x") {
+    row?.querySelector("input[type=checkbox][name=cases]")?.click();
+    return true;
+  }
+  const next = key === "j" ? here + 1 : Math.max(here, 1) - 1;
+  links[Math.min(next, links.length - 1)].focus();
+  return true;
+}
+
+function sendWithControlEnter(root) {
+  const form = root.querySelector("[data-decision-form]");
+  form?.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    form.requestSubmit(form.querySelector("[data-submit-next]"));
+  });
+}
