@@ -74,8 +74,8 @@ def fit(judged: Sequence[Judged], goals: Goals, *, members: int = stacking.MEMBE
         content["thresholds"][kind] = stacking.choose_thresholds(
             y, scores, max_fpr=goals.max_fpr[kind], max_fnr=goals.max_fnr
         )
-    content["clear_margin"] = goals.clear_margin
-    return content
+    goal = {"max_fpr": dict(goals.max_fpr), "max_fnr": goals.max_fnr}
+    return content | {"clear_margin": goals.clear_margin, "goals": goal}
 
 
 def fit_domains(judged: Sequence[Judged], *, members: int) -> dict[str, Any]:
@@ -195,12 +195,20 @@ def cross_scores(judged: Sequence[Judged]) -> list[tuple[Judged, float]]:
     return result
 
 
-def cross_validate(judged: Sequence[Judged], goals: Goals, count: int = OUTER_FOLDS) -> list[Judgement]:
-    """Return every row's verdict by a fusion, thresholds included, that saw neither its source nor its generator."""
-    result = []
+def cross_validate(
+    judged: Sequence[Judged], goals: Goals, count: int = OUTER_FOLDS, *, also: Sequence[Judged] = ()
+) -> list[Judgement]:
+    """Return every row's verdict by a fusion, thresholds included, that saw neither its source nor its generator.
+
+    also: further rows to judge after the others, such as changed copies, by the fusion that did not see their source.
+    """
+    result, more = [], []
     for held in folds_of(judged, count):
-        result += judge_with(fit(without_kin(judged, held), goals, members=OUTER_MEMBERS), [judged[i] for i in held])
-    return result
+        content = fit(without_kin(judged, held), goals, members=OUTER_MEMBERS)
+        result += judge_with(content, [judged[i] for i in held])
+        sources = {judged[i].source for i in held}
+        more += judge_with(content, [j for j in also if j.source in sources])
+    return result + more
 
 
 def judge_with(content: Mapping[str, Any], judged: Sequence[Judged]) -> list[Judgement]:
