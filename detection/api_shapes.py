@@ -168,7 +168,9 @@ class ModelShape(serializers.Serializer[Any]):
     licence = serializers.CharField()
     source = serializers.CharField()  # type: ignore[assignment]
     fused = serializers.BooleanField(help_text="Whether it has a say in the verdict; otherwise it is only shown.")
-    metrics = serializers.DictField(help_text="`figures`: the tables of the model's card.")
+    metrics = serializers.DictField(
+        help_text="`figures`: the tables of the model's card, as text. `measured`: numbers by protocol and set."
+    )
 
 
 class ModelsShape(serializers.Serializer[Any]):
@@ -283,7 +285,8 @@ MODELS_EXAMPLE = {
                         "title": "Figures on left-out sources",
                         "rows": [{"set": "face swap", "AUROC": "0.910", "95 % interval": "0.88–0.94"}],
                     }
-                ]
+                ],
+                "measured": {"leave-sources-out": {"face swap": {"auroc": 0.91, "auroc_ci": [0.88, 0.94]}}},
             },
         }
     ],

@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 from deepfake import storage
 from deepfake.errors import DomainError
 from detection import api_shapes as shapes
-from detection import cards
+from detection import cards, model_metrics
 from detection.api import ApiView
 from detection.engine import fusion, pipeline, registry, runtime
 from detection.engine.errors import WeightsInvalid
@@ -62,7 +62,7 @@ def _model(spec: registry.BranchSpec) -> dict[str, Any]:
         "licence": spec.licence,
         "source": spec.source,
         "fused": spec.fused,
-        "metrics": {"figures": cards.figures(spec.name)},
+        "metrics": {"figures": cards.figures(spec.name), "measured": model_metrics.figures(spec.name)},
     }
 
 
