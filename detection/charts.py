@@ -94,6 +94,7 @@ class Waveform:
     shape: str  # closed path around the middle line
     seconds: tuple[Band, ...]  # stretches with a score
     speech: tuple[Band, ...]
+    desync: tuple[Band, ...] = ()  # where lips and sound part
 
 
 def percent(value: float) -> str:
@@ -224,7 +225,8 @@ def waveform(details: dict[str, Any], duration_s: float, *, fake_at: float, real
     length_s = duration_s or len(peaks) * wave["bin_s"]
     shape = _outline(_thinned(peaks), len(peaks) * wave["bin_s"] / length_s)
     seconds = bands(wave.get("scores") or [], length_s, fake_at=fake_at, real_below=real_below)
-    return Waveform(length_s, shape, seconds, bands(details.get("speech") or [], length_s))
+    speech, desync = (bands(spans or [], length_s) for spans in (details.get("speech"), wave.get("desync")))
+    return Waveform(length_s, shape, seconds, speech, desync)
 
 
 def _thinned(peaks: Sequence[float], limit: int = 700) -> list[float]:

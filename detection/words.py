@@ -94,6 +94,8 @@ SKIP_REASONS: dict[str, str] = {
     "no_sound": "No sound",
     "no_speech": "No speech found",
     "no_picture": "No picture",
+    "no_mouth": "No mouth seen well enough",
+    "several_faces": "Several people may be talking",
     "not_a_video": "Only for video",
     "too_short": "Too short",
     "too_small": "Too small",

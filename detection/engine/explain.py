@@ -250,7 +250,10 @@ def _curves_of(stacker: Stacker, scored: Mapping[str, Evidence]) -> list[dict[st
 
 
 def waveform(scene: Scene, evidence: Sequence[Evidence]) -> dict[str, Any] | None:
-    """Return {"bin_s", "peaks", "scores"}: loudest sample per bin, voice score along time. None without sound."""
+    """Return {"bin_s", "peaks", "scores", "desync"}; None without sound.
+
+    The loudest sample per bin, the voice score along time, and the stretches in which lips and sound part.
+    """
     sound = scene.media.audio
     if sound is None or len(sound) == 0:
         return None
@@ -259,7 +262,9 @@ def waveform(scene: Scene, evidence: Sequence[Evidence]) -> dict[str, Any] | Non
     peaks = np.clip(padded.reshape(-1, size).max(axis=1), 0, 1)
     voice = next((e for e in evidence if e.branch == "audio"), None)
     scores = [{"start_s": p.start_s, "end_s": p.end_s, "score": p.score} for p in (voice.curve if voice else ())]
-    return {"bin_s": size / RATE_HZ, "peaks": np.round(peaks, 4).tolist(), "scores": scores}
+    lips = next((e for e in evidence if e.branch == "av_sync"), None)
+    desync = list(lips.data.get("desync", ())) if lips else []
+    return {"bin_s": size / RATE_HZ, "peaks": np.round(peaks, 4).tolist(), "scores": scores, "desync": desync}
 
 
 def _write_waveform(scene: Scene, verdict: Verdict, output_dir: Path) -> list[Artifact]:

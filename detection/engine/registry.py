@@ -60,9 +60,9 @@ BRANCHES: dict[str, BranchSpec] = {
         files={
             "openvino": (
                 ("spatial/spatial.xml", "533a0a6fb3a7327dbdfca4086af7f0c77a1451f04e57ed89fb4c475227de0f81"),
-                ("spatial/spatial.bin", "368734e2f82bdc3346939a42534ef1c33c7cf9539abc48f0892b70d1ca7a220e"),
+                ("spatial/spatial.bin", "88747a030b5c1d18469f85e5017ee360512515b313591e815c58c4eb6c7dc87b"),
             ),
-            "torch": (("spatial/spatial.pt", "444e20c4dd6ee578214afcfb398236f4852572e55cae1a0564411971c50439a1"),),
+            "torch": (("spatial/spatial.pt", "c911021463fa8aba763cf43bb21ace92bf03e27364ea1d2c3cf42c3f21574377"),),
         },
         input_size=160,
         mean=(127.0, 127.0, 127.0),
@@ -71,8 +71,8 @@ BRANCHES: dict[str, BranchSpec] = {
         licence="research use: see ml_weights/spatial/CARD.md",
         source="self-blended images, arXiv:2204.08376; EfficientNet-Lite0, arXiv:1905.11946",
         build="detection.engine.branches.spatial:build",
-        temperature=1.153819,
-        bias=1.079854,
+        temperature=1.061045,
+        bias=1.451851,
         fused=False,
     ),
     "temporal": BranchSpec(
@@ -138,6 +138,28 @@ BRANCHES: dict[str, BranchSpec] = {
         build="detection.engine.branches.frequency:build",
         temperature=0.9567,
         bias=-0.0692,
+        fused=False,
+    ),
+    "av_sync": BranchSpec(
+        name="av_sync",
+        channel="synchrony",
+        version="2026.11.21",
+        files={
+            "openvino": (
+                ("av_sync/av_sync.xml", "e39a97dce299f838a98ac54160a62e02ebb1e04bd58f4a49dcc7a6104fcfaeff"),
+                ("av_sync/av_sync.bin", "5c2bd12eec101b891358f78bab5d946c1ce9fc18ff88b52e8b72e9045871a9c2"),
+            ),
+            "torch": (("av_sync/av_sync.pt", "d03f0b8331502f04d264bab3dd9f6c87b5c702bff279e802448d32b4060e2791"),),
+        },
+        input_size=32_000,
+        mean=(0.0,),
+        std=(1.0,),
+        threshold=0.5,
+        licence="research use: see ml_weights/av_sync/CARD.md",
+        source="lags after Out of time, Chung & Zisserman 2016; Whisper tiny.en encoder, arXiv:2212.04356, MIT",
+        build="detection.engine.branches.av_sync:build",
+        temperature=1.1298,
+        bias=1.2532,
         fused=False,
     ),
 }

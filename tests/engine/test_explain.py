@@ -95,6 +95,14 @@ def test_waveform_follows_loudness() -> None:
     assert shape["scores"] == [{"start_s": 0.0, "end_s": 2.0, "score": 0.8}]
 
 
+def test_waveform_carries_the_moments_at_which_lips_and_sound_part() -> None:
+    parted = [{"start_s": 0.5, "end_s": 1.5}]
+    lips = replace(said("av_sync", 0.8, "synchrony"), data={"desync": parted})
+    shape = explain.waveform(scenes.recording(), [lips])
+    assert shape is not None
+    assert shape["desync"] == parted
+
+
 def test_silent_media_have_no_waveform() -> None:
     assert explain.waveform(scenes.still(), []) is None
 

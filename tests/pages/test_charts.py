@@ -74,3 +74,9 @@ def test_ticks_are_few_and_inside(duration_s):
     found = charts.ticks(duration_s)
     assert 2 <= len(found) <= 9
     assert all(float(tick.x.rstrip("%")) <= 96 for tick in found)
+
+
+def test_moments_at_which_lips_and_sound_part_are_marked():
+    wave = {"bin_s": 1, "peaks": [1, 1, 1, 1], "desync": [{"start_s": 1.0, "end_s": 3.0}]}
+    found = charts.waveform({"waveform": wave}, 4.0, fake_at=0.7, real_below=0.3)
+    assert [(band.x, band.width) for band in found.desync] == [("25%", "50%")]
