@@ -7,8 +7,9 @@ label on sources that it did not learn from.
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -199,13 +200,35 @@ def load(path: Path) -> dict[str, dict[str, float]]:
 
 
 def run(
-    lines: Iterable[tuple[Path, Mapping[str, str], str]], nets: Mapping[str, Any], on_step: Callable[[], None]
+    lines: Iterable[tuple[Path, Mapping[str, str], str]],
+    nets: Mapping[str, Any],
+    store: Path,
+    on_step: Callable[[], None],
 ) -> list[Measured]:
-    """Measure (path, manifest row, key) one after the other."""
+    """Measure (path, manifest row, key) one after the other; what `store` (JSON lines) holds is not run again."""
+    known = read_store(store)
+    store.parent.mkdir(parents=True, exist_ok=True)
     found = []
     for path, line, key in lines:
-        measured = measure(path, line, key, nets)
+        measured = known.get(key)
+        if measured is None:
+            measured = measure(path, line, key, nets)
+            if measured is not None:
+                with store.open("a") as file:
+                    file.write(json.dumps(asdict(measured)) + "\n")
         if measured is not None:
             found.append(measured)
         on_step()
+    return found
+
+
+def read_store(store: Path) -> dict[str, Measured]:
+    """Return key -> what was measured before; a line that was cut off is left out."""
+    found = {}
+    for text in store.read_text().splitlines() if store.is_file() else ():
+        try:
+            one = Measured(**json.loads(text))
+        except (TypeError, ValueError):
+            continue
+        found[one.key] = one
     return found

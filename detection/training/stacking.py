@@ -21,6 +21,7 @@ from detection.training import metrics
 Floats = NDArray[np.float64]
 Names = NDArray[np.str_]
 RIDGE = 0.02
+PLATT_RIDGE = 1e-4  # shrinking here would leave every score too close to an even chance
 MEMBERS = 40
 FOLDS = 5
 MANY_SOURCES = 6
@@ -74,18 +75,20 @@ def _alone(rows: Sequence[Row], branches: Sequence[str]) -> dict[str, float]:
     return {b: metrics.auroc(*zip(*pairs, strict=True)) for b, pairs in found.items()}
 
 
-def fit_logistic(x: Floats, y: NDArray[np.int64], sample: Floats) -> tuple[float, Floats]:
+def fit_logistic(x: Floats, y: NDArray[np.int64], sample: Floats, ridge: float | None = None) -> tuple[float, Floats]:
     """Return (intercept, weights >= 0) of a ridge logistic regression.
 
     x: (n, b); y: (n,) of 0 and 1; sample: (n,) weights that sum to 1.
     """
 
+    penalty = RIDGE if ridge is None else ridge
+
     def loss(theta: Floats) -> tuple[float, Floats]:
         z = theta[0] + x @ theta[1:]
         p = _sigmoid(z)
-        value = float(sample @ (np.logaddexp(0, z) - y * z)) + RIDGE / 2 * float(theta[1:] @ theta[1:])
+        value = float(sample @ (np.logaddexp(0, z) - y * z)) + penalty / 2 * float(theta[1:] @ theta[1:])
         error = sample * (p - y)
-        return value, np.concatenate([[error.sum()], error @ x + RIDGE * theta[1:]])
+        return value, np.concatenate([[error.sum()], error @ x + penalty * theta[1:]])
 
     start = np.concatenate([[0.0], np.full(x.shape[1], 0.5)])
     bounds = [(None, None)] + [(0, None)] * x.shape[1]
@@ -156,9 +159,9 @@ def _cross_predict(x: Floats, y: NDArray[np.int64], sources: Names, units: Names
 
 
 def _platt(logits: Floats, y: NDArray[np.int64], sample: Floats) -> tuple[float, float]:
-    """Return (slope, offset) that calibrate out-of-fold log-odds; the slope is kept between 0.3 and 1.5."""
-    offset, slope = fit_logistic(logits[:, None], y, sample)
-    return float(np.clip(slope[0], 0.3, 1.5)), float(np.clip(offset, -2, 2))
+    """Return (slope, offset) that calibrate out-of-fold log-odds; the slope is kept between 0.3 and 2."""
+    offset, slope = fit_logistic(logits[:, None], y, sample, ridge=PLATT_RIDGE)
+    return float(np.clip(slope[0], 0.3, 2.0)), float(np.clip(offset, -2, 2))
 
 
 def _refit(

@@ -159,3 +159,23 @@ def test_baselines_are_stored_and_read(tmp_path: Path) -> None:
     assert baselines.load(tmp_path / "b.csv") == {"AASIST": {f"k{i}": float(i) for i in range(4)}}
     with (tmp_path / "b.csv").open(newline="") as file:
         assert next(csv.reader(file)) == ["path", "AASIST"]
+
+
+def test_a_run_of_baselines_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def measure(path: Path, line: dict[str, str], key: str, nets: object) -> Measured:
+        asked.append(key)
+        return Measured(key, 1, "s", "audio", False, {"AASIST": 2.0}, {"form": [1.0]})
+
+    monkeypatch.setattr(baselines, "measure", measure)
+    lines = [(Path(f"{i}"), {"label": "fake"}, f"audio/{i}") for i in range(3)]
+    store = tmp_path / "b.jsonl"
+    baselines.run(lines[:2], {}, store, lambda: None)
+    with store.open("a") as file:
+        file.write('{"key": "audio/2", "la')
+        file.write("\n")
+    found = baselines.run(lines, {}, store, lambda: None)
+    assert asked == ["audio/0", "audio/1", "audio/2"]
+    assert [one.key for one in found] == asked
+    assert found[0].numbers == {"form": [1.0]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -64,8 +65,10 @@ class Command(BaseCommand):
         for manifest, root in zip(options["manifest"], options["root"], strict=True):
             chosen = calibration.select(manifest, splits.SPLITS, options["per_source"] or PER_SOURCE["baselines"])
             lines += [(root / line["path"], line, held_out.key_of(root.name, line["path"])) for line in chosen]
+        lines.sort(key=lambda one: hashlib.sha256(one[2].encode()).digest())  # so that a part is a fair sample
         progress = Progress(len(lines), "baselines", sys.stderr)
-        measured = baselines.run(lines, baselines.published(options["weights"]), progress.step)
+        store = Path(settings.DATA_DIR) / "baselines.jsonl"
+        measured = baselines.run(lines, baselines.published(options["weights"]), store, progress.step)
         baselines.save(runs / "baselines.csv", measured)
 
     def delivery(self, runs: Path, options: dict[str, Any]) -> None:
