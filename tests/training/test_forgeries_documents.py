@@ -161,7 +161,8 @@ def test_a_recapture_is_the_same_scene_seen_again(page: np.ndarray, medium: str)
     assert forgery.image.shape == page.shape
     assert (forgery.mask == 255).all()
     assert forgery.boxes == (Box(medium, 0, 0, 640, 400),)
-    assert 2 < np.abs(forgery.image.astype(int) - page).mean() < 80
+    assert forgery.genuine is not None
+    assert 1 < np.abs(forgery.image.astype(int) - forgery.genuine).mean() < 40
     # Seen straight on, the same print lies at the same place.
     level = replace(recapture.draw_recipe(np.random.default_rng(4), medium), corner_shift=0.0)
     print_then, print_now = (
@@ -187,3 +188,19 @@ def test_a_screen_beats_where_paper_does_not(blank: np.ndarray) -> None:
 def test_a_recapture_is_repeatable(page: np.ndarray) -> None:
     recipe = recapture.draw_recipe(np.random.default_rng(9))
     assert np.array_equal(recapture.recapture(page, recipe), recapture.recapture(page, recipe))
+
+
+def test_light_and_softness_of_a_recapture_are_those_of_the_genuine_beside_it() -> None:
+    """Else a detector of recapture would be one of soft and dark pictures."""
+    page = astronaut()
+    rng = np.random.default_rng(0)
+    darker, softer = 0, 0
+    for _ in range(30):
+        pair = recapture.as_forgery(page, recapture.draw_recipe(rng))
+        assert pair.genuine is not None
+        fake, real = (cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in (pair.image, pair.genuine))
+        assert abs(float(fake.mean()) - float(real.mean())) < 12
+        darker += float(fake.mean()) < float(real.mean())
+        softer += cv2.Laplacian(fake, cv2.CV_32F).var() < cv2.Laplacian(real, cv2.CV_32F).var()
+    assert 3 < softer < 27
+    assert darker < 29

@@ -44,12 +44,14 @@ class Box:
 class Forged:
     """A forged picture. Outside `mask` it equals the picture it was made of, bit for bit.
 
-    image: (h, w, 3) RGB uint8. mask: (h, w) uint8, 255 where the forgery reached.
+    image: (h, w, 3) RGB uint8. mask: (h, w) uint8, 255 where the forgery reached. genuine: what stands beside it as
+    real where that is not the picture it was made of.
     """
 
     image: Image
     mask: Mask
     boxes: tuple[Box, ...]
+    genuine: Image | None = None
 
 
 def forged(original: Image, changed: Image, mask: Mask, boxes: tuple[Box, ...]) -> Forged:

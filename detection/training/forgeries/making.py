@@ -190,7 +190,7 @@ def make_pairs(
         chain = chains.draw(rng, chain_names)
         made += 1
         yield Pair(
-            real=chains.apply(subject.image, chain),
+            real=chains.apply(subject.image if forgery.genuine is None else forgery.genuine, chain),
             fake=chains.apply(forgery.image, chain),
             mask=chains.apply_mask(forgery.mask, chain),
             boxes=forgery.boxes,

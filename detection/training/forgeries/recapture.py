@@ -56,19 +56,34 @@ def recapture(image: Image, recipe: RecaptureRecipe) -> Image:
     rng = np.random.default_rng(recipe.seed)
     first = jpeg(image, recipe.qualities[0]).astype(np.float32) / 255
     shown = _on_screen(first, recipe) if recipe.medium == "screen_photo" else _on_paper(first, recipe, rng)
+    return _captured(shown, recipe)
+
+
+def captured_once(image: Image, recipe: RecaptureRecipe) -> Image:
+    """Return the thing itself before the same camera, in the same light, saved as often: no paper or screen between."""
+    return _captured(jpeg(image, recipe.qualities[0]).astype(np.float32) / 255, recipe)
+
+
+def as_forgery(image: Image, recipe: RecaptureRecipe) -> Forged:
+    """Return the recapture as a forgery: all of the picture is second hand.
+
+    Beside it stands the original, captured once: else soft and dark would mean fake.
+    """
+    height, width = image.shape[:2]
+    whole = np.full((height, width), 255, np.uint8)
+    boxes = (Box(recipe.medium, 0, 0, width, height),)
+    return Forged(recapture(image, recipe), whole, boxes, genuine=captured_once(image, recipe))
+
+
+def _captured(shown: Floats, recipe: RecaptureRecipe) -> Image:
+    """Photograph or scan what is shown; (h, w, 3) in [0, 1]."""
+    rng = np.random.default_rng(recipe.seed + 1)
     seen = _photographed(shown, recipe, rng)
-    lit = (seen * np.array(recipe.cast, np.float32)).clip(0, 1) ** recipe.gamma * _light(image.shape, recipe, rng)
+    lit = (seen * np.array(recipe.cast, np.float32)).clip(0, 1) ** recipe.gamma * _light(shown.shape, recipe, rng)
     soft = np.asarray(cv2.GaussianBlur(lit, (0, 0), recipe.blur), np.float32) * 255
     # Shot noise grows with light; reading noise does not.
     noise = rng.normal(0, 1, soft.shape) * recipe.noise * (0.5 + 0.5 * np.sqrt(soft.clip(0, 255) / 255))
     return jpeg(u8(soft + noise), recipe.qualities[1])
-
-
-def as_forgery(image: Image, recipe: RecaptureRecipe) -> Forged:
-    """Return the recapture as a forgery: all of the picture is second hand."""
-    height, width = image.shape[:2]
-    whole = np.full((height, width), 255, np.uint8)
-    return Forged(recapture(image, recipe), whole, (Box(recipe.medium, 0, 0, width, height),))
 
 
 def _on_paper(image: Floats, recipe: RecaptureRecipe, rng: np.random.Generator) -> Floats:
