@@ -12,6 +12,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from detection.training import records
+
+# What `--pretrained` means to a trainer: start from a public hub's weights instead of those in a package or a file.
+PRETRAINED: dict[str, Any] = {"spatial": "timm", "custom": True}
+
 
 def trainer(branch: str) -> Any:
     """Return the module detection.training.<branch>, or raise CommandError when there is none that can train."""
@@ -29,12 +34,13 @@ def trainer(branch: str) -> Any:
 
 class Command(BaseCommand):
     help = (
-        "Train a branch. The run record, checkpoints and metrics go to --out; a run that was interrupted goes on "
-        "from its last epoch. Media lie beside their manifest."
+        "Train a branch, or with `custom` any architecture that its configuration names. The run record, checkpoints "
+        "and metrics go to --out; a run that was interrupted goes on from its last epoch. Media lie beside their "
+        "manifest."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("branch", help="spatial, temporal, frequency, synthesis, audio")
+        parser.add_argument("branch", help="spatial, temporal, frequency, synthesis, audio, …, or custom")
         parser.add_argument("--config", type=Path, required=True, help="settings of the run, e.g. configs/spatial.toml")
         parser.add_argument(
             "--data",
@@ -45,15 +51,34 @@ class Command(BaseCommand):
             help="CSV with at least path,label; paths count from its folder; may be given several times",
         )
         parser.add_argument("--out", type=Path, help="folder of the run (default: var/training/<branch>)")
+        parser.add_argument(
+            "--pretrained", action="store_true", help="start from a public hub's weights; needs a connection"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         branch: str = options["branch"]
         for path in (options["config"], *options["data"]):
             if not path.is_file():
                 raise CommandError(f"{path} does not exist.")
-        config = tomllib.loads(options["config"].read_text())
+        config = _configuration(options["config"])
+        if options["pretrained"]:
+            if branch not in PRETRAINED:
+                raise CommandError(f"The branch {branch} has no hub weights; {', '.join(PRETRAINED)} have.")
+            config["pretrained"] = PRETRAINED[branch]
+        module = trainer(branch)
         out: Path = options["out"] or Path("var/training") / branch
-        out.mkdir(parents=True, exist_ok=True)
-        record = trainer(branch).train(config, options["data"], out)
-        (out / "run.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
-        self.stdout.write(json.dumps(record, indent=2, default=str))
+        try:
+            with records.record("train", branch, config, options["data"], out) as run:
+                result = module.train(config, options["data"], out)
+                (out / "run.json").write_text(json.dumps(result, indent=2, default=str) + "\n")
+                run.finish({key: value for key, value in result.items() if key not in ("config", "epochs")})
+        except (ValueError, OSError) as error:
+            raise CommandError(f"{error}") from error
+        self.stdout.write(json.dumps(result, indent=2, default=str))
+
+
+def _configuration(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise CommandError(f"{path} is no TOML: {error}") from error

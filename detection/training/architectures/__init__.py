@@ -65,7 +65,32 @@ def _minifas(function: str) -> Architecture:
     return Architecture("image", f"{_HERE}.minifasnet:{function}", 80, mean=ZERO, std=ONE, is_bgr=True)
 
 
+def _clip(function: str, size: int, frames: int, asks: tuple[str, ...] = (), **settings: Any) -> Architecture:
+    return Architecture(
+        "video",
+        f"{_HERE}.{function}",
+        size,
+        frames,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        settings=tuple(settings.items()),
+        asks=asks,
+    )
+
+
 ARCHITECTURES: dict[str, Architecture] = {
+    "efficientnet-lite0": _picture("tf_efficientnet_lite0", 160),
+    "efficientnet-b0": _picture("tf_efficientnet_b0", 224),
+    "efficientnet-b3": _picture("tf_efficientnet_b3", 300),
+    "efficientnet-b4": _picture("tf_efficientnet_b4", 380),
+    "xception": _picture("legacy_xception", 299),
+    "vit-tiny": _picture("vit_tiny_patch16_224", 224),
+    "vit-small": _picture("vit_small_patch16_224", 224),
+    "vit-base": _picture("vit_base_patch16_224", 224),
+    "deit-tiny": _picture("deit_tiny_patch16_224", 224),
+    "deit-small": _picture("deit_small_patch16_224", 224),
+    "resnet18": _picture("resnet18", 224),
+    "resnet50": _picture("resnet50", 224),
     "meso4": _meso("build_meso4"),
     "mesoinception4": _meso("build_mesoinception4"),
     "minifasnet-v2": _minifas("build_v2"),
@@ -74,8 +99,17 @@ ARCHITECTURES: dict[str, Architecture] = {
         "image", f"{_HERE}.pictures:build_classifier", 224, mean=IMAGENET_MEAN, std=IMAGENET_STD
     ),
     "efficientnet_pytorch-b4": Architecture("image", f"{_HERE}.efficientnet_b4:build", 380),
+    "r2plus1d-18": _clip("clips:build_torchvision", 112, 16, name="r2plus1d_18"),
+    "slowfast": _clip("slowfast:build", 112, 16),
+    "timesformer": _clip("timesformer:build", 112, 8, ("size", "frames")),
+    "frame-transformer": _clip("clips:build_frame_transformer", 160, 16, ("size",)),
     "aasist": _speech("aasist", "build_aasist"),
     "aasist-l": _speech("aasist", "build_aasist_l"),
+    "lcnn": _speech("lcnn"),
+    "resnet18-spectrogram": _speech("resnet_spectrogram", depth=18),
+    "resnet34-spectrogram": _speech("resnet_spectrogram", depth=34),
+    "wav2vec2-base": _speech("speech_transformers", kind="wav2vec2"),
+    "hubert-base": _speech("speech_transformers", kind="hubert"),
 }
 
 

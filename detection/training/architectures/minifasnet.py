@@ -90,9 +90,9 @@ class _Bottleneck(nn.Module):
         self.se_module = _Squeeze(outputs) if squeeze else None
 
     def forward(self, maps: Tensor) -> Tensor:
-        changed = self.project(self.conv_dw(self.conv(maps)))
+        changed: Tensor = self.project(self.conv_dw(self.conv(maps)))
         if self.se_module is not None:
-            changed = self.se_module(changed)
+            changed = cast(Tensor, self.se_module(changed))
         return maps + changed if self.is_residual else changed
 
 

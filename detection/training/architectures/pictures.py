@@ -33,12 +33,35 @@ class Classifier(nn.Module):
         return {"scores": scores}
 
 
-def build(name: str, size: int = 224, dropout: float = 0.2) -> nn.Module:
-    """Return an untrained net with one output. name: of timm (with or without "timm:"), or "torchvision:<name>"."""
+def build(name: str, size: int = 224, dropout: float = 0.2, pretrained: bool = False) -> nn.Module:
+    """Return a net with one output. name: of timm (with or without "timm:"), or "torchvision:<name>".
+
+    pretrained: start from the library's weights, which needs a connection. Raises OSError when they cannot be had.
+    """
     library, _, inner = name.rpartition(":")
     if library == "torchvision":
+        if pretrained:
+            raise OSError("Of torchvision's pictures nets no weights are fetched: use the timm net of the same name.")
         return torchvision_net(inner, 1)
-    return FaceNet(inner, size, dropout)
+    net = FaceNet(inner, size, dropout)
+    if pretrained:
+        net.backbone.load_state_dict(fetched(inner, size), strict=True)
+    return net
+
+
+def fetched(name: str, size: int) -> dict[str, Tensor]:
+    """Return the published weights of a timm body. Raises OSError when they cannot be fetched."""
+    import timm
+
+    extra: dict[str, Any] = {"img_size": size} if name.startswith(("vit_", "deit")) else {}
+    try:
+        whole = timm.create_model(name, pretrained=True, num_classes=0, global_pool="", **extra)
+    except Exception as error:  # the hub's client has many
+        raise OSError(
+            f"The weights of {name} could not be fetched ({str(error).splitlines()[0]}). "
+            "Without a connection, give a file with [init], or train without pretrained."
+        ) from error
+    return dict(whole.state_dict())
 
 
 def build_classifier(name: str, classes: int) -> Classifier:
