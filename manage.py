@@ -15,6 +15,9 @@ def main() -> None:
         settings.INSTALLED_APPS  # noqa: B018 -- reads the environment
     except ImproperlyConfigured as error:
         sys.exit(f"Settings: {error}")
+    # A module's name cannot hold a dash: `import-weights` is `import_weights`.
+    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+        sys.argv[1] = sys.argv[1].replace("-", "_")
     execute_from_command_line(sys.argv)
 
 

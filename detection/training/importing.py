@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -303,3 +304,105 @@ def fill(net: nn.Module, state: State, layout: str) -> None:
 def _few(keys: Iterable[str]) -> str:
     listed = list(keys)
     return ", ".join(listed[:MOST_NAMED]) + (", …" if len(listed) > MOST_NAMED else "")
+
+
+def import_to(
+    layout: str, path: Path, folder: Path, *, sha256: str | None = None, licence: str = "not stated"
+) -> dict[str, Any]:
+    """Write a published checkpoint as weights.pt, model.json (contract, golden outputs), CARD.md; return the facts.
+
+    Raises WeightsRejected, also when the net's outputs are not finite or differ between two runs.
+    """
+    digest = check_digest(path, sha256)
+    net = load(layout, path)
+    found, wanted = find(layout), contract(layout)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(net.state_dict(), folder / "weights.pt")
+    facts: dict[str, Any] = {
+        "layout": layout,
+        "architecture": found.architecture,
+        "settings": {**dict(found.settings), **_heads(net)},
+        "input": {
+            "task": wanted.task, "size": wanted.size, "mean": wanted.mean, "std": wanted.std, "bgr": wanted.is_bgr,
+        },
+        "origin": found.origin,
+        "licence": licence,
+        "source_file": path.name,
+        "source_sha256": digest,
+        "weights_sha256": check_digest(folder / "weights.pt", None),
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "golden": golden(net, wanted),
+    }  # fmt: skip
+    (folder / "model.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (folder / "CARD.md").write_text(_card(facts))
+    return facts
+
+
+def load_imported(folder: Path) -> nn.Module:
+    """Return a net that `import_to` wrote, checked by digest and by its golden outputs. Raises WeightsRejected."""
+    facts = json.loads((folder / "model.json").read_text())
+    check_digest(folder / "weights.pt", facts["weights_sha256"])
+    net = architectures.build(facts["architecture"], **facts["settings"])
+    fill(net, read(folder / "weights.pt"), facts["layout"])
+    net.eval()
+    found = golden(net, contract(facts["layout"]))
+    for name, values in facts["golden"].items():
+        if not torch.allclose(torch.tensor(found[name]), torch.tensor(values), rtol=1e-3, atol=1e-3):
+            raise WeightsRejected(f"{folder.name} does not give the outputs it gave when it was imported: {name}.")
+    return net
+
+
+def golden(net: nn.Module, wanted: Architecture) -> dict[str, list[Any]]:
+    """Return what a net says of a fixed input. Raises WeightsRejected when that is not finite or not repeatable."""
+    generator = torch.Generator().manual_seed(20261121)
+    if wanted.task == "audio":
+        batch = 0.1 * torch.randn((2, wanted.size), generator=generator)
+    else:
+        batch = torch.randn((2, 3, wanted.size, wanted.size), generator=generator)
+        if wanted.std == architectures.ONE:  # a net that takes bytes
+            batch = (batch * 60 + 128).clamp(0, 255)
+    with torch.inference_mode():
+        first, second = net(batch), net(batch)
+    for name, values in first.items():
+        if not values.isfinite().all():
+            raise WeightsRejected(f"With these weights the net's {name} is not finite.")
+        if not torch.equal(values, second[name]):
+            raise WeightsRejected(f"With these weights the net's {name} differs from run to run.")
+    return {name: first[name].tolist() for name in ("logit", "scores") if name in first and first[name].numel() <= 64}
+
+
+def _heads(net: nn.Module) -> dict[str, int]:
+    """How many classes a library's net was given, so that it can be built again."""
+    if not isinstance(net, pictures.Classifier):
+        return {}
+    heads = [p for key, p in net.named_parameters() if key.endswith("weight") and p.ndim == 2]
+    return {"classes": int(heads[-1].shape[0]) if heads else 0}
+
+
+def _card(facts: Mapping[str, Any]) -> str:
+    return f"""# {facts["layout"]}
+
+Imported, not trained here. {facts["parameters"]:,} parameters.
+
+| | |
+|---|---|
+| origin | {facts["origin"]} |
+| licence, as stated by who imported it | {facts["licence"]} |
+| published file | {facts["source_file"]}, SHA-256 {facts["source_sha256"]} |
+| weights.pt | SHA-256 {facts["weights_sha256"]} |
+| input | {_input_of(facts["input"])} |
+
+## Figures
+None yet: measure it on sources that it was not trained on before it is used. What its authors report was measured on
+the data set that it was trained on, and published detectors lose most of that elsewhere.
+
+## Trained on
+To be filled in: data, their licences, and whether they allow the use that is meant.
+"""
+
+
+def _input_of(wanted: Mapping[str, Any]) -> str:
+    order = "BGR" if wanted["bgr"] else "RGB"
+    if wanted["task"] == "audio":
+        return f"speech, {wanted['size']} samples at 16 kHz"
+    return f"{wanted['size']} px {order}, mean {wanted['mean']}, std {wanted['std']}"
