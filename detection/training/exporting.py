@@ -23,7 +23,7 @@ def export(module: torch.nn.Module, example: torch.Tensor, folder: Path, name: s
     with torch.inference_mode():
         expected = {key: value.numpy() for key, value in module(example).items()}
 
-    flat = _TupleOutputs(module, list(expected))
+    flat = TupleOutputs(module, list(expected))
     converted = ov.convert_model(flat, example_input=example)
     converted.reshape([-1, *example.shape[1:]])
     for output, key in zip(converted.outputs, expected, strict=True):
@@ -45,7 +45,7 @@ def export(module: torch.nn.Module, example: torch.Tensor, folder: Path, name: s
     }
 
 
-class _TupleOutputs(torch.nn.Module):
+class TupleOutputs(torch.nn.Module):
     """OpenVINO's tracer wants a tuple, the engine's nets return a dict."""
 
     def __init__(self, module: torch.nn.Module, names: list[str]) -> None:
