@@ -170,15 +170,32 @@ def _generators(items: Sequence[Item]) -> str:
                 found = _auroc([*fakes, *reals])
                 caught = sum(i.is_called_fake for i in fakes)
                 interval = metrics.proportion_ci(caught, len(fakes))
-                rows.append([system, str(len(fakes)), found, _share(caught / len(fakes), interval)])
+                known = "yes" if any(_is_trained(i) for i in fakes) else ""
+                rows.append([system, str(len(fakes)), found, _share(caught / len(fakes), interval), known])
         if rows:
-            parts += [f"### {NAMES[kind]}", table(["generator", "fakes", "AUROC", "called fake"], rows)]
+            heads = ["generator", "fakes", "AUROC", "called fake", "in a training source"]
+            parts += [f"### {NAMES[kind]}", table(heads, rows), _unseen(kind, mine)]
     by_manipulation = []
     for name, fakes in sorted(_by(items, lambda i: f"{i.kind}: {i.manipulation}" if i.label else None).items()):
         reals = [i for i in items if not i.label and i.kind == fakes[0].kind]
         if len(fakes) >= MIN_OF_GROUP and reals:
             by_manipulation.append([name, str(len(fakes)), _auroc([*fakes, *reals])])
-    return "\n\n".join([*parts, "### By method", table(["method", "fakes", "AUROC"], by_manipulation)])
+    return "\n\n".join([*filter(None, parts), "### By method", table(["method", "fakes", "AUROC"], by_manipulation)])
+
+
+def _is_trained(item: Item) -> bool:
+    return item.facts.get("generator") == "trained"
+
+
+def _unseen(kind: str, items: Sequence[Item]) -> str:
+    """Return a sentence on the fakes whose generator occurs in no training source; nothing where none does."""
+    unseen = [i for i in items if not _is_trained(i)]
+    if len(unseen) == len(items) or not any(i.label for i in unseen):
+        return ""
+    return (
+        f"Some of these generators occur in other sources that a net was trained on. {NAMES[kind]} without their fakes "
+        f"({sum(i.label for i in unseen)} fakes left): AUROC {_auroc(unseen)}."
+    )
 
 
 def _sources(items: Sequence[Item]) -> str:

@@ -235,6 +235,22 @@ def test_training_rows_count_only_with_a_fair_score(heads: Path, tmp_path: Path)
     assert calibration.to_ask(next(line for line in fair if line["path"] == "creal1.jpg"), root) == []
 
 
+def test_a_generator_that_a_net_was_trained_on_is_marked(heads: Path) -> None:
+    lines = [
+        {"path": "1", "label": "fake", "source_repo": "x", "method": "Wav2Lip", "split": "train"},
+        {"path": "2", "label": "fake", "source_repo": "y", "method": "Loopy", "split": "test"},
+        {"path": "3", "label": "real", "source_repo": "x", "method": "real", "split": "train"},
+    ]
+    trained = calibration.trained_methods(lines)
+    assert trained == {"Wav2Lip"}
+    row = replace(judged(2)[1], label=1, method="Wav2Lip", source="s", key="clips/a", logits={"synthesis": 1.0})
+    assert calibration.with_standing(row, trained).facts == {"generator": "trained"}
+    assert calibration.with_standing(replace(row, method="Loopy"), trained).facts == {}
+    held_out_file(heads, "synthesis", ["clips/a,fake,s,Wav2Lip,test,1.0"])
+    held_out.read.cache_clear()
+    assert calibration.with_standing(row, trained).facts == {}
+
+
 def test_the_command_writes_thresholds_in_the_agreed_layout() -> None:
     found = calibration_output.thresholds(crossed(), [0.01, 0.05])
     assert set(found) == {"roc_auc", "thresholds", "by_kind"}

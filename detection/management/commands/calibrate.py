@@ -21,6 +21,7 @@ from detection.training.calibration import KINDS, Judged
 from detection.training.calibration_card import card
 from detection.training.calibration_fit import Goals
 from detection.training.progress import Progress
+from detection.training.splits import SPLITS
 
 
 def rate(text: str) -> tuple[str, float]:
@@ -99,12 +100,12 @@ class Command(BaseCommand):
         try:
             pipeline.warm_up()
             for manifest, root in zip(options["manifest"], options["root"], strict=True):
-                lines = calibration.with_fair_scores(
-                    calibration.select(manifest, ("train", "calibration", "test"), options["per_source"]), root
-                )
-                progress = Progress(len(lines), f"{root.name}", sys.stderr)
+                trained = calibration.trained_methods(calibration.select(manifest, ("train",)))
+                chosen = calibration.select(manifest, SPLITS, options["per_source"])
+                lines = calibration.with_fair_scores(chosen, root)
+                progress = Progress(len(lines), root.name, sys.stderr)
                 for row in calibration.run(lines, root, rows_file, options["workers"]):
-                    judged.append(row)
+                    judged.append(calibration.with_standing(row, trained))
                     progress.step()
         except EngineError as error:
             raise CommandError(error.message) from error
