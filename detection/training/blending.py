@@ -7,7 +7,9 @@ landmark mask after slight changes of colour, sharpness and place. Beside whole 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,14 +23,15 @@ LOWER_FACE = [234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378
 NOSE_LINE = [50, 101, 100, 98, 97, 2, 326, 327, 329, 330, 280]
 MOUTH = [61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146, 164, 18, 200]
 BROWS_UP = [10, 338, 297, 332, 284, 251, 389, 356, 454, 127, 162, 21, 54, 103, 67, 109]
-RIGID = [33, 133, 362, 263, 1, 61, 291]
+
+REGIONS = ("face", "inner", "lower", "mouth", "box")  # "box": the upright rectangle that lip-sync tools paste back
 
 
 @dataclass(frozen=True)
 class Change:
     """How the inner layer differs from the outer one. Drawn once per clip, so that frames agree."""
 
-    region: str  # "face", "inner", "lower", "mouth"
+    region: str  # one of REGIONS
     alpha: float
     mask_blur: float  # share of the face's width
     scale: float
@@ -44,26 +47,60 @@ class Change:
     noise: float
 
 
-def draw_change(rng: np.random.Generator) -> Change:
-    """Draw what a blend does; the ranges follow the paper, with stronger loss of detail for mouths."""
-    region = str(rng.choice(["face", "inner", "lower", "mouth"], p=[0.5, 0.25, 0.15, 0.1]))
-    softness = float(rng.choice([1.0, rng.uniform(1.3, 3.0), -rng.uniform(0.3, 1.2)], p=[0.3, 0.5, 0.2]))
-    has_colour = rng.random() < 0.7
+@dataclass(frozen=True)
+class Ranges:
+    """What `draw_change` draws from. The defaults follow the paper, with stronger loss of detail for mouths."""
+
+    regions: Sequence[float] = (0.5, 0.25, 0.15, 0.1, 0.0)  # shares, in the order of REGIONS
+    alphas: Sequence[float] = (0.05, 0.1, 0.2, 0.65)  # shares of 1/4, 1/2, 3/4 and all of the inner layer
+    mask_blur: tuple[float, float] = (0.01, 0.12)  # this and the next four: share of the face's width
+    scale: float = 0.05
+    shift_x: float = 0.03
+    shift_y: float = 0.015
+    elastic: float = 0.05
+    colour_share: float = 0.7  # of the blends that differ in colour at all
+    colour: float = 0.12
+    offset: float = 14.0
+    contrast: float = 0.12
+    saturation: float = 0.25
+    soft_share: float = 0.5
+    sharp_share: float = 0.2
+    softness: tuple[float, float] = (1.3, 3.0)
+    sharpening: tuple[float, float] = (0.3, 1.2)
+    inner_share: float = 0.5  # whole faces whose inner layer takes the change; else the outer one does
+    noise_share: float = 0.15
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Ranges:
+        """Return the ranges of a configuration's `blend` table; a name that is no range is an error."""
+        given: dict[str, Any] = dict(config.get("blend", {}))
+        return cls(**given)
+
+
+def draw_change(rng: np.random.Generator, ranges: Ranges | None = None) -> Change:
+    """Draw what a blend does."""
+    r = ranges or Ranges()
+    region = str(rng.choice(REGIONS, p=r.regions))
+    is_part = region not in ("face", "inner")
+    plain = 1 - r.soft_share - r.sharp_share
+    looks = [1.0, rng.uniform(*r.softness), -rng.uniform(*r.sharpening)]
+    softness = float(rng.choice(looks, p=[plain, r.soft_share, r.sharp_share]))
+    has_colour = rng.random() < r.colour_share
     return Change(
         region=region,
-        alpha=float(rng.choice([0.25, 0.5, 0.75, 1.0], p=[0.05, 0.1, 0.2, 0.65])),
-        mask_blur=float(rng.uniform(0.01, 0.12)),
-        scale=float(rng.uniform(0.95, 1.05)),
-        shift=(float(rng.uniform(-0.03, 0.03)), float(rng.uniform(-0.015, 0.015))),
-        elastic=float(rng.uniform(0.0, 0.05)),
+        alpha=float(rng.choice([0.25, 0.5, 0.75, 1.0], p=r.alphas)),
+        mask_blur=float(rng.uniform(*r.mask_blur)),
+        scale=float(rng.uniform(1 - r.scale, 1 + r.scale)),
+        shift=(float(rng.uniform(-r.shift_x, r.shift_x)), float(rng.uniform(-r.shift_y, r.shift_y))),
+        elastic=float(rng.uniform(0.0, r.elastic)),
         seed=int(rng.integers(2**31)),
-        colour=(1 + rng.uniform(-0.12, 0.12, 3) * has_colour).astype(np.float32),
-        offset=(rng.uniform(-14, 14, 3) * has_colour).astype(np.float32),
-        contrast=float(1 + rng.uniform(-0.12, 0.12) * has_colour),
-        saturation=float(1 + rng.uniform(-0.25, 0.25) * has_colour),
-        softness=softness if region not in ("lower", "mouth") else abs(softness) * float(rng.uniform(1.0, 1.5)),
-        on_inner=bool(rng.random() < (0.5 if region in ("face", "inner") else 0.9)),
-        noise=float(rng.uniform(0.5, 3.0) * (rng.random() < 0.15)),
+        colour=(1 + rng.uniform(-r.colour, r.colour, 3) * has_colour).astype(np.float32),
+        offset=(rng.uniform(-r.offset, r.offset, 3) * has_colour).astype(np.float32),
+        contrast=float(1 + rng.uniform(-r.contrast, r.contrast) * has_colour),
+        saturation=float(1 + rng.uniform(-r.saturation, r.saturation) * has_colour),
+        softness=abs(softness) * float(rng.uniform(1.0, 1.5)) if is_part else softness,
+        on_inner=bool(rng.random() < (0.9 if is_part else r.inner_share)),
+        noise=float(rng.uniform(0.5, 3.0) * (rng.random() < r.noise_share)),
     )
 
 
@@ -78,10 +115,17 @@ def self_blend(image: Image, points: Floats, change: Change) -> tuple[Image, Ima
         inner = _relook(image, change)
     else:
         outer = _relook(image, change)
+    if change.region == "box":
+        inner = _blur_mouth(inner, points, change)
     width = _width(points)
     mask = soft_mask(image.shape[:2], points, change)
     inner, mask = _move(inner, mask, points, change, width)
     return outer, _paste(inner, outer, mask * change.alpha), mask
+
+
+def whole_look(image: Image, change: Change) -> Image:
+    """Return the picture with the change of look all over it: as soft and as tinted as a blend, and yet genuine."""
+    return _relook(image, change)
 
 
 def swap_blend(
@@ -118,6 +162,8 @@ def soft_mask(shape: tuple[int, int], points: Floats, change: Change) -> Floats:
     """Return (h, w) in [0, 1]: the hull of a region of the face, deformed and softened."""
     rng = np.random.default_rng(change.seed)
     width = _width(points)
+    if change.region == "box":
+        return _box_mask(shape, points, change, rng)
     region = _region_points(points, change.region)
     centre = region.mean(axis=0)
     grow = 1.0 + rng.uniform(-0.08, 0.06)
@@ -131,6 +177,30 @@ def soft_mask(shape: tuple[int, int], points: Floats, change: Change) -> Floats:
     inset = cv2.erode(mask, np.ones((3, 3), np.uint8), iterations=max(1, round(sigma * 0.7)))
     blurred = cv2.GaussianBlur(inset if inset.max() > 0 else mask, (0, 0), sigma)
     return np.asarray(np.clip(blurred / max(float(blurred.max()), 1e-6), 0, 1), np.float32)
+
+
+def _box_mask(shape: tuple[int, int], points: Floats, change: Change, rng: np.random.Generator) -> Floats:
+    """Return an upright rectangle from the brows or the forehead to below the chin, with next to no soft edge."""
+    (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
+    width, height = right - left, bottom - top
+    left, right = left - rng.uniform(-0.02, 0.08) * width, right + rng.uniform(-0.02, 0.08) * width
+    top, bottom = top + rng.uniform(-0.02, 0.3) * height, bottom + rng.uniform(-0.02, 0.08) * height
+    mask = np.zeros(shape, np.float32)
+    cv2.rectangle(mask, (round(float(left)), round(float(top))), (round(float(right)), round(float(bottom))), 1.0, -1)
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.4 + change.mask_blur * width * 0.1), np.float32)
+
+
+def _blur_mouth(image: Image, points: Floats, change: Change) -> Image:
+    """Blur mouth and chin, which lip-sync nets make by regression, more than the rest of the face."""
+    rng = np.random.default_rng(change.seed)
+    width, mouth = _width(points), points[MOUTH]
+    centre = mouth.mean(axis=0)
+    axes = (round(0.3 * width), round(0.24 * width))
+    disc = np.zeros(image.shape[:2], np.float32)
+    cv2.ellipse(disc, (round(float(centre[0])), round(float(centre[1]))), axes, 0, 0, 360, 1.0, -1)
+    weight = cv2.GaussianBlur(disc, (0, 0), max(1.0, 0.06 * width))
+    blurred = cv2.GaussianBlur(image, (0, 0), max(0.4, float(rng.uniform(0.003, 0.02)) * width))
+    return _paste(np.asarray(blurred, np.uint8), image, np.asarray(weight, np.float32))
 
 
 def _region_points(points: Floats, region: str) -> Floats:

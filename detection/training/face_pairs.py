@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -12,14 +13,18 @@ import torch
 from numpy.typing import NDArray
 
 from detection.engine.branches.spatial_net import FaceNet
-from detection.training import augment, blending
+from detection.training import augment, blending, clip_coding
 from detection.training.datasets import Patches, serving_crop
 from detection.training.imagenet import backbone_state
 
 DONORS = 6  # faces drawn for a swap; the one turned and shaped most alike gives the face
+CODED_FRAMES = 3  # encoded together, so that most of what the net sees was predicted from another frame
+JPEG_AFTER_CODING = 0.25
 
 Config = dict[str, Any]
 Image = NDArray[np.uint8]
+Images = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 
 
 def build_net(config: Config) -> FaceNet:
@@ -34,7 +39,8 @@ def build_net(config: Config) -> FaceNet:
         whole = timm.create_model(config["arch"], pretrained=True, num_classes=0, global_pool="")
         net.backbone.load_state_dict(whole.state_dict(), strict=True)
     elif source != "none":
-        net.load_state_dict(torch.load(source, map_location="cpu", weights_only=True)["ema"], strict=True)
+        saved = torch.load(source, map_location="cpu", weights_only=True)
+        net.load_state_dict(saved.get("ema", saved), strict=True)
     return net
 
 
@@ -45,6 +51,7 @@ class PairStream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
         self.sets, self.config, self.seed = sets, config, seed
         self.stills = _pool(sets, is_clip=False)
         self.clips = _pool(sets, is_clip=True)
+        self.ranges = blending.Ranges.of(config)
         self.seen = _seen_fakes(sets, config.get("seen_manipulations", []))
         if not self.stills and not self.clips:
             raise ValueError("the manifests hold no real face of a training source with landmarks")
@@ -58,33 +65,71 @@ class PairStream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
 
     def pair(self, rng: np.random.Generator) -> tuple[Image, Image]:
         """One real face and one fake, cut and worn alike."""
+        wear = augment.draw_wear(rng)
         if self.seen and rng.random() < self.config.get("seen_fake_share", 0.0):
             real, fake = self._seen_pair(rng)
         else:
-            real, fake = self._blended_pair(rng)
+            frames = CODED_FRAMES if rng.random() < self.config.get("coded_share", 0.0) else 1
+            reals, fakes = self._blended_run(rng, frames)
+            if frames > 1:
+                coding, shown = clip_coding.draw_coding(rng), int(rng.integers(frames))
+                reals, fakes = clip_coding.coded(reals, coding), clip_coding.coded(fakes, coding)
+                real, fake = reals[shown], fakes[shown]
+                # A frame of a clip is rarely saved as JPEG on top.
+                wear = wear if rng.random() < JPEG_AFTER_CODING else replace(wear, qualities=())
+            else:
+                real, fake = reals[0], fakes[0]
         scale = float(rng.uniform(0.9, 1.12))
         shift = (float(rng.uniform(-0.04, 0.04)), float(rng.uniform(-0.04, 0.04)))
-        size, wear = int(self.config["input_size"]), augment.draw_wear(rng)
+        size = int(self.config["input_size"])
         cuts = [serving_crop(patch, size, scale=scale, shift=shift) for patch in (real, fake)]
         return augment.apply(cuts[0], wear), augment.apply(cuts[1], wear)
 
-    def _blended_pair(self, rng: np.random.Generator) -> tuple[Image, Image]:
+    def _blended_run(self, rng: np.random.Generator, frames: int) -> tuple[Images, Images]:
+        """(frames, h, w, 3) of one real face and of a fake made of it, blended alike in every frame."""
         from_clips = bool(self.clips) and (not self.stills or rng.random() < self.config["clip_share"])
-        patches, row = _draw(self.clips if from_clips else self.stills, rng)
-        image, points = np.asarray(patches.images[row]), patches.points[row]
-        change = blending.draw_change(rng)
-        if rng.random() < self.config["swap_share"]:
-            pool = self.clips if from_clips else self.stills
-            donors = [_draw(pool, rng) for _ in range(DONORS)]
-            others, other = min(donors, key=lambda d: blending.shape_distance(d[0].points[d[1]], points))
-            fake, _ = blending.swap_blend(image, points, np.asarray(others.images[other]), others.points[other], change)
-            return image, fake
-        real, fake, _ = blending.self_blend(image, points, change)
-        return real, fake
+        pool = self.clips if from_clips else self.stills
+        patches, row = _draw(pool, rng)
+        images, points = _run_of(patches, row, frames, rng)
+        change = blending.draw_change(rng, self.ranges)
+        donors = [_draw(pool, rng) for _ in range(DONORS)] if rng.random() < self.config["swap_share"] else []
+        donors = [(p, r) for p, r in donors if p is not patches or p.owner[r] != p.owner[row]]  # nobody gets his own
+        if donors:
+            others, other = min(donors, key=lambda d: blending.shape_distance(d[0].points[d[1]], points[0]))
+            donor, theirs = np.asarray(others.images[other]), others.points[other]
+            pasted = [
+                blending.swap_blend(image, mesh, donor, theirs, change)[0]
+                for image, mesh in zip(images, points, strict=True)
+            ]
+            return images, np.stack(pasted)
+        pairs = [blending.self_blend(image, mesh, change) for image, mesh in zip(images, points, strict=True)]
+        reals = [real for real, _, _ in pairs]
+        if rng.random() < self.config.get("whole_share", 0.0):
+            reals = [blending.whole_look(image, change) for image in images]
+        return np.stack(reals), np.stack([fake for _, fake, _ in pairs])
 
     def _seen_pair(self, rng: np.random.Generator) -> tuple[Image, Image]:
         patches, reals, fakes = self.seen[int(rng.integers(len(self.seen)))]
         return np.asarray(patches.images[rng.choice(reals)]), np.asarray(patches.images[rng.choice(fakes)])
+
+
+def _run_of(patches: Patches, row: int, frames: int, rng: np.random.Generator) -> tuple[Images, Floats]:
+    """`frames` neighbouring faces of a clip, or a still that drifts a little, with their landmarks."""
+    if frames > 1 and patches.items[patches.owner[row]].is_clip:
+        last = len(patches.owner) - 1
+        rows = [min(last, max(0, row - i)) for i in range(frames)][::-1]
+        if all(patches.owner[r] == patches.owner[row] and patches.has_points[r] for r in rows):
+            return np.asarray(patches.images[rows[0] : rows[-1] + 1]), patches.points[rows]
+    image, points = np.asarray(patches.images[row]), patches.points[row]
+    step = rng.normal(0, 0.7, 2).astype(np.float32)
+    images, meshes = [], []
+    for number in range(frames):
+        move = step * number
+        to = np.array([[1, 0, move[0]], [0, 1, move[1]]], np.float32)
+        size = (image.shape[1], image.shape[0])
+        images.append(cv2.warpAffine(image, to, size, borderMode=cv2.BORDER_REPLICATE) if number else image)
+        meshes.append(points + move)
+    return np.asarray(np.stack(images), np.uint8), np.stack(meshes).astype(np.float32)
 
 
 Pool = list[tuple[Patches, NDArray[np.int64], float]]

@@ -179,8 +179,9 @@ def _baseline_scores(
     batches = [next(stream).numpy() for _ in range(PROBE_BATCHES)]
     made = [i >= len(batch) // 2 for batch in batches for i in range(len(batch))]
     probes: dict[str, base.Describe] = {"radial FFT": base.radial_spectrum}
-    if config["arch"].startswith("tf_efficientnet"):
-        probes["frozen backbone"] = base.frozen_probe(build_net(config).backbone.eval(), config)
+    if config["arch"] == "tf_efficientnet_lite0":  # as ImageNet left it, also when the run goes on from a checkpoint
+        frozen = build_net({**config, "pretrained": "package"}).eval()
+        probes["frozen backbone"] = base.frozen_probe(frozen.backbone, config)
     for name, describe in probes.items():
         held_out = base.describe_items(describe, test, size)
         blends = np.concatenate([describe(batch) for batch in batches])

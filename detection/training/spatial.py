@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from detection.engine.branches.spatial_net import FaceNet
-from detection.training import exporting, face_report
+from detection.training import exporting, face_report, face_steps
 from detection.training.datasets import Patches, load_patches
 from detection.training.face_pairs import Config, PairStream, build_net, normalise
+from detection.training.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class _Run:
         self.epoch, self.step, self.seconds, self.best = 0, 0, 0.0, -1.0
         self.log: list[dict[str, Any]] = []
         self._resume()
+        self.rng = np.random.default_rng(config["seed"] + self.epoch)
 
     def fit(self) -> None:
         stream = PairStream(self.sets, self.config, self.config["seed"] + self.epoch)
@@ -91,28 +93,27 @@ class _Run:
         self.net.train()
         freeze(self.net, int(self.config.get("frozen_stages", 0)))
         losses = []
-        for _ in range(int(self.config["steps"])):
+        progress = Progress(int(self.config["steps"]), f"epoch {self.epoch + 1}", sys.stderr)
+        for _ in range(progress.total):
             if self._progress(time.monotonic() - started) >= 1:
                 break
             losses.append(self._one_step(next(batches), time.monotonic() - started))
+            progress.step()
         return float(np.mean(losses)) if losses else float("nan")
 
     def _one_step(self, batch: torch.Tensor, since: float) -> float:
         faces = normalise(batch, self.config)
-        half = len(faces) // 2
-        smooth = self.config["label_smoothing"]
-        target = torch.cat([torch.full((half,), smooth), torch.full((half,), 1 - smooth)])
+        targets = face_steps.pair_targets(len(faces), self.config["label_smoothing"])
+        faces, targets = face_steps.mixed(faces, targets, self.config.get("mixup", 0.0), self.rng)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(since)
-        logit = self.net(faces)["logit"]
-        loss = nn.functional.binary_cross_entropy_with_logits(logit, target)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.net.parameters(), 2.0)
-        self.optimizer.step()
+        measure = face_steps.loss_of(self.config)
+        loss = face_steps.step(
+            self.net, self.optimizer, lambda: measure(self.net(faces)["logit"], targets), self.config
+        )
         self.step += 1
-        self._average()
-        return float(loss.detach())
+        face_steps.average(self.ema, self.net, face_steps.decay_of(self.config, self.step, self._progress(since)))
+        return loss
 
     def _progress(self, since: float = 0.0) -> float:
         """How far the run is, by steps or by time, whichever is further."""
@@ -127,15 +128,6 @@ class _Run:
             * warm
             * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, self._progress(since)))))
         )
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.config["ema"], (1 + self.step) / (10 + self.step))
-        for mean, now in zip(self.ema.state_dict().values(), self.net.state_dict().values(), strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(now, 1 - decay)
-            else:
-                mean.copy_(now)
 
     def _save(self, selection: float) -> None:
         facts = {"arch": self.config["arch"], "input_size": int(self.config["input_size"])}

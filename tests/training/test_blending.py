@@ -14,7 +14,7 @@ def changes(count: int = 24) -> list[blending.Change]:
     return [blending.draw_change(rng) for _ in range(count)]
 
 
-@pytest.mark.parametrize("region", ["face", "inner", "lower", "mouth"])
+@pytest.mark.parametrize("region", blending.REGIONS)
 def test_the_mask_lies_on_the_face(region):
     image, points = draw_face(1)
     mask = blending.soft_mask(image.shape[:2], points, replace(changes(1)[0], region=region))
@@ -84,3 +84,44 @@ def test_wear_is_the_same_for_both_of_a_pair():
         once, again = augment.apply(image, wear), augment.apply(image.copy(), wear)
         assert once.shape == image.shape
         assert np.array_equal(once, again)
+
+
+def test_ranges_come_from_the_configuration():
+    calm = {
+        "regions": [0, 0, 0, 0, 1],
+        "colour_share": 0.0,
+        "soft_share": 1.0,
+        "sharp_share": 0.0,
+        "softness": [2.0, 2.5],
+    }
+    ranges = blending.Ranges.of({"blend": calm})
+    drawn = [blending.draw_change(np.random.default_rng(seed), ranges) for seed in range(12)]
+    assert {change.region for change in drawn} == {"box"}
+    assert all((change.colour == 1).all() and change.contrast == 1 for change in drawn)
+    assert all(2.0 <= change.softness <= 3.75 for change in drawn)
+    with pytest.raises(TypeError, match="colours"):
+        blending.Ranges.of({"blend": {"colours": 0.1}})
+
+
+def test_a_box_has_straight_edges_and_a_blurred_mouth():
+    image, points = draw_face(11)
+    box = replace(
+        changes(1)[0], region="box", softness=1.0, alpha=1.0, elastic=0, mask_blur=0.01, noise=0, scale=1.0,
+        shift=(0.0, 0.0), colour=np.ones(3, np.float32), offset=np.zeros(3, np.float32), contrast=1.0, saturation=1.0,
+    )  # fmt: skip
+    real, fake, mask = blending.self_blend(image, points, box)
+    rows, columns = np.flatnonzero(mask.max(axis=1) > 0.5), np.flatnonzero(mask.max(axis=0) > 0.5)
+    assert mask[rows[3] : rows[-3], columns[3] : columns[-3]].min() > 0.9
+    change = np.abs(fake.astype(int) - real).mean(axis=2)
+    (x, y), (left, top) = points[blending.MOUTH].mean(axis=0).astype(int), points.min(axis=0).astype(int)
+    assert change[y - 5 : y + 5, x - 5 : x + 5].mean() > 2
+    assert change[top : top + 20, left : left + 20].mean() < 1
+
+
+def test_a_genuine_face_can_take_the_same_look_all_over():
+    image, points = draw_face(12)
+    soft = replace(changes(1)[0], region="face", alpha=1.0, on_inner=True, softness=2.5, scale=1.0, shift=(0.0, 0.0))
+    _, fake, mask = blending.self_blend(image, points, soft)
+    whole = blending.whole_look(image, soft)
+    assert np.array_equal(whole[mask == 1], fake[mask == 1])
+    assert np.abs(whole.astype(int) - image)[mask == 0].mean() > 1
