@@ -82,9 +82,9 @@ BRANCHES: dict[str, BranchSpec] = {
         files={
             "openvino": (
                 ("temporal/temporal.xml", "e644a38eb927d07965e985532a30c775d3306f67fde590bf33517dd51a243d84"),
-                ("temporal/temporal.bin", "e05de146cfb414681cd59b53db512ba5b64b863f10ddd537455d7de63cded619"),
+                ("temporal/temporal.bin", "23873bf2efbf1f995052952c6df752797fe0a7c1360c8ecf19b8aef667d7fb5b"),
             ),
-            "torch": (("temporal/temporal.pt", "54afaba58273e187f1292a373ffd8a7cc1c648a09db01153bcd3f11450b7c72f"),),
+            "torch": (("temporal/temporal.pt", "8d78bc11de7faa359eb635f6c07891bb1e49d211d83cd85fd811afe290933aeb"),),
         },
         input_size=16,  # embeddings in a window
         mean=(0.0,),
@@ -93,8 +93,8 @@ BRANCHES: dict[str, BranchSpec] = {
         licence="research use: see ml_weights/temporal/CARD.md",
         source="transformer encoder, arXiv:1706.03762, over spatial embeddings of 16 frames",
         build="detection.engine.branches.temporal:build",
-        temperature=2.606889,
-        bias=0.081919,
+        temperature=2.398175,
+        bias=0.139926,
         fused=False,
     ),
     "synthesis": BranchSpec(

@@ -30,7 +30,7 @@ SPEC = registry.BranchSpec(
 )
 
 
-GOLDEN = [-1.177, -3.467]  # the shipped weights on a ramp and on a wave
+GOLDEN = [-1.291, -3.025]  # the shipped weights on a ramp and on a wave
 
 
 class BrightIsFake:
