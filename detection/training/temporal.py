@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,9 @@ from detection.engine import runtime
 from detection.engine.branches.spatial import prepare
 from detection.engine.branches.temporal import fill, of_person
 from detection.engine.branches.temporal_net import FRAMES, WindowNet
-from detection.training import augment, blending, exporting, face_report, metrics
+from detection.training import augment, blending, exporting, face_report, face_steps, metrics
 from detection.training.datasets import Item, Patches, load_patches, serving_crop
+from detection.training.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -162,25 +165,30 @@ def fit(
     ema = copy.deepcopy(net)
     optimizer = torch.optim.AdamW(net.parameters(), lr=config["learning_rate"], weight_decay=config["weight_decay"])
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config["learning_rate"], total_steps=config["steps"])
+    unclipped = {"clip_norm": float("inf")}
+    progress = Progress(int(config["steps"]), "temporal", sys.stderr)
     best, best_state, history = -1.0, copy.deepcopy(net.state_dict()), []
     for step in range(1, int(config["steps"]) + 1):
         windows, labels = draw_batch(train_on, config, rng)
         smooth = config["label_smoothing"]
+        windows, labels = face_steps.mixed(windows, labels * (1 - 2 * smooth) + smooth, config.get("mixup", 0.0), rng)
         net.train()
-        loss = nn.functional.binary_cross_entropy_with_logits(net(windows)["logit"], labels * (1 - 2 * smooth) + smooth)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        loss = face_steps.step(net, optimizer, partial(_loss, net, windows, labels, config), unclipped | config)
         schedule.step()
-        _average(ema, net, 0.98)
+        face_steps.average(ema, net, config.get("ema", 0.98))
+        progress.step()
         if step % int(config["judge_every"]) == 0:
             value = _judge(ema.eval(), judge_on)
-            history.append({"step": step, "loss": round(float(loss.detach()), 4), "calibration_auroc": round(value, 4)})
+            history.append({"step": step, "loss": round(loss, 4), "calibration_auroc": round(value, 4)})
             log.info("%s", history[-1])
             if value > best:
                 best, best_state = value, copy.deepcopy(ema.state_dict())
     net.load_state_dict(best_state)
     return net.eval(), history
+
+
+def _loss(net: nn.Module, windows: torch.Tensor, labels: torch.Tensor, config: Config) -> torch.Tensor:
+    return face_steps.loss_of(config)(net(windows)["logit"], labels)
 
 
 def draw_batch(
@@ -215,12 +223,6 @@ def _source_weights(courses: Sequence[Course]) -> NDArray[np.float64]:
 def _shape(config: Config, courses: Sequence[Course]) -> dict[str, Any]:
     inputs = courses[0].looks.shape[1]
     return {"inputs": inputs, "width": config["width"], "layers": config["layers"], "dropout": config["dropout"]}
-
-
-@torch.no_grad()
-def _average(ema: nn.Module, net: nn.Module, decay: float) -> None:
-    for mean, now in zip(ema.state_dict().values(), net.state_dict().values(), strict=True):
-        mean.lerp_(now, 1 - decay)
 
 
 @torch.inference_mode()

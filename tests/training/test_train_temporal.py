@@ -33,6 +33,16 @@ def test_the_net_learns_order_in_time():
     assert max(entry["calibration_auroc"] for entry in history) > 0.85
 
 
+@pytest.mark.parametrize("options", [{}, {"loss": "focal", "sam": 0.02}])
+def test_the_net_learns_a_handful_by_heart(options):
+    torch.manual_seed(0)
+    clips = [course(seed, is_fake=seed % 2 == 1, frames=16) for seed in range(8)]
+    net, history = temporal.fit({**CONFIG, **options}, clips, clips)
+    logits = temporal.score(net, clips)
+    assert history[-1]["loss"] < 0.1
+    assert min(logits[1::2]) > max(logits[::2])
+
+
 def test_a_batch_is_half_real_half_fake_from_all_sources():
     courses = [course(i, is_fake=False) for i in range(20)]
     courses += [course(i, is_fake=True, source=f"s{i % 2}") for i in range(20)]
