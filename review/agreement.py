@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+FEWEST_ITEMS = 10
+
 
 def cohen_kappa(pairs: Sequence[tuple[Hashable, Hashable]]) -> float | None:
     """Return Cohen's kappa of two raters over the items that both rated; None when it is not defined.
@@ -45,8 +47,10 @@ def fleiss_kappa(items: Sequence[Mapping[Any, int]]) -> float | None:
     return None if expected == 1 else (observed - expected) / (1 - expected)
 
 
-def strength(kappa: float | None) -> str:
-    """The usual words for a kappa (Landis and Koch 1977, Biometrics 33, 159-174)."""
+def strength(kappa: float | None, items: int) -> str:
+    """The usual words for a kappa (Landis and Koch 1977, Biometrics 33, 159-174), where there are items enough."""
+    if items < FEWEST_ITEMS:
+        return "too few cases to say"
     if kappa is None:
         return "not defined"
     for limit, word in ((0.0, "poor"), (0.2, "slight"), (0.4, "fair"), (0.6, "moderate"), (0.8, "substantial")):

@@ -137,7 +137,7 @@ def statistics(organization: Organization, viewer: User, days: int) -> Statistic
         pairs=_pairs(by_case, names, viewer),
         fleiss=fleiss,
         fleiss_items=len(items),
-        fleiss_strength=agreement.strength(fleiss),
+        fleiss_strength=agreement.strength(fleiss, len(items)),
         effects=effects(opinions),
         known_right=sum(right for right, _ in known.values()),
         known_total=sum(total for _, total in known.values()),
@@ -231,8 +231,9 @@ def _pairs(by_case: dict[Any, dict[int, str]], names: dict[int, str], viewer: Us
         if viewer.role != Role.ADMIN and viewer.pk not in (one, other):
             continue
         kappa = agreement.cohen_kappa(labels_of_both)
+        words = agreement.strength(kappa, len(labels_of_both))
         both = (names.get(one, "Former member"), names.get(other, "Former member"))
-        rows.append(PairRow(both, len(labels_of_both), kappa, agreement.strength(kappa)))
+        rows.append(PairRow(both, len(labels_of_both), kappa, words))
     return tuple(sorted(rows, key=lambda row: (-row.items, row.names)))
 
 

@@ -12,6 +12,7 @@ export function start(root) {
   initRegions(root);
   initThresholds(root);
   followMute(root);
+  followPlay(root);
   setInterval(() => tick(root), CLOCK_MS);
 }
 
@@ -43,6 +44,18 @@ function followMute(root) {
   media.addEventListener("volumechange", () => {
     box.checked = media.muted;
   });
+}
+
+// The cover lies over the player's own controls as well, so there is a button beside it.
+function followPlay(root) {
+  const button = root.querySelector("[data-play]");
+  const media = root.querySelector("[data-media]");
+  if (!button || !media) return;
+  const show = () => {
+    button.textContent = media.paused ? "Play" : "Pause";
+  };
+  button.addEventListener("click", () => media[media.paused ? "play" : "pause"]());
+  for (const name of ["play", "pause", "ended"]) media.addEventListener(name, show);
 }
 
 start(document);

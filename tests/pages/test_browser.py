@@ -32,7 +32,7 @@ SEED = "from tests.pages.seed_site import seed; seed()"
 
 
 class Site:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seed: str = SEED) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -41,7 +41,7 @@ class Site:
         kept = {name: value for name, value in os.environ.items() if name not in dropped}
         self.environment = kept | {"DATA_DIR": str(folder), "PORT": str(port), "WORKER_THREADS": "1"}
         self.manage("migrate", "-v0")
-        self.jobs: dict[str, str] = json.loads(self.manage("shell", "-v0", "-c", SEED).splitlines()[-1])
+        self.jobs: dict[str, str] = json.loads(self.manage("shell", "-v0", "-c", seed).splitlines()[-1])
         self.log = (folder / "serve.log").open("w")
         command = [sys.executable, "manage.py", "serve"]
         self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=self.log, stderr=self.log)

@@ -69,7 +69,8 @@ def test_fleiss_at_its_ends():
     ],
 )
 def test_strength(kappa, word):
-    assert strength(kappa) == word
+    assert strength(kappa, 50) == word
+    assert strength(kappa, 9) == "too few cases to say"
 
 
 def test_percentile():

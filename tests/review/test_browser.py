@@ -1,0 +1,291 @@
+"""Review in a real browser: queue, take, decide, next; two reviewers at once; keys, drawing, themes, axe, no script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.pages.test_browser import CHROMIUM, Site, check_both_themes, sign_in
+from tests.pages.test_browser import browser as browser
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
+]
+SEED = "from tests.review.seed_site import seed; seed()"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("site"), SEED)
+    yield site
+    site.stop()
+
+
+@pytest.fixture(scope="module")
+def sessions(site: Site, browser: Browser) -> dict[str, Any]:
+    """Everybody's cookies, taken by signing in through the form once."""
+    states = {}
+    for name in ("bob", "rita", "ada"):
+        context = browser.new_context()
+        page = context.new_page()
+        sign_in(page, site, name)
+        expect(page.get_by_role("heading", name="Analyses", exact=True)).to_be_visible()
+        states[name] = context.storage_state()
+        context.close()
+    return states
+
+
+@pytest.fixture
+def open_page(browser: Browser, site: Site, sessions: dict[str, Any]) -> Iterator[Any]:
+    """Open a page as somebody; at the end, nothing may have been logged as an error or refused by the policy."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_(path: str, who: str | None = "bob", *, width: int = 1440, allowed: str = "", **options: Any) -> Page:
+        state = {"storage_state": sessions[who]} if who else {}
+        context = browser.new_context(viewport={"width": width, "height": 900}, **(state | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: note(message.type, message.text, allowed))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(site.url + path)
+        return page
+
+    def note(kind: str, text: str, allowed: str) -> None:
+        if kind in ("error", "warning") and not (allowed and allowed in text):
+            complaints.append(text)
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def case(site: Site, name: str) -> str:
+    return f"/review/cases/{site.jobs[name]}/"
+
+
+PAGES = {
+    "queue": ("bob", "/review/"),
+    "decided list": ("bob", "/review/?state=decided"),
+    "nothing": ("bob", "/review/?q=nothing-like-this"),
+    "clip": ("ada", "clip"),
+    "picture": ("bob", "picture"),
+    "voice": ("bob", "voice"),
+    "appealed": ("bob", "appealed"),
+    "decided": ("bob", "decided"),
+    "mentions": ("bob", "/review/mentions/"),
+    "preferences": ("bob", "/review/preferences/"),
+    "statistics": ("ada", "/review/statistics/"),
+    "rules": ("ada", "/review/settings/"),
+    "known": ("ada", "/review/known/"),
+    "appeal": (None, "appeal"),
+}
+
+
+def open_named(open_page: Any, site: Site, name: str) -> Page:
+    who, path = PAGES[name]
+    if path == "appeal":
+        return open_page(site.jobs["appeal"], who)
+    return open_page(path if path.startswith("/") else case(site, path), who)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_accessibility_and_width(open_page, site, name):
+    page = open_named(open_page, site, name)
+    page.wait_for_load_state("networkidle")
+    if name == "picture":
+        page.get_by_role("button", name="Take this case").click()
+        page.get_by_text("Override: it is fake").click()
+    for summary in page.locator("main details > summary").all():
+        summary.click()
+    check_both_themes(page)
+    for width in (320, 390, 768, 1024, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width
+    if name == "picture":
+        page.get_by_role("button", name="Give it back").click()
+
+
+def test_queue_take_decide_next_and_undo(open_page, site):
+    page = open_page("/review/?kind=image&reason=audit")
+    row = page.locator("tr.queue-row")
+    expect(row).to_have_count(1)
+    page.get_by_role("button", name="Take the next case").click()
+    expect(page.get_by_role("heading", name="spare-interview-statement.png")).to_be_visible()
+    expect(page.get_by_text("You have this case")).to_be_visible()
+    expect(page.get_by_label("Traces that a person can see or hear")).to_be_hidden()
+    page.get_by_text("Override: it is fake").click()
+    page.get_by_label("Traces that a person can see or hear").check()
+    page.get_by_label("Note", exact=True).fill("The left ear flickers, @rita")
+    page.get_by_label("4 of 5").check()
+    page.get_by_role("button", name="Decide and take next").click()
+    expect(page.get_by_text("There is no free case here that you may judge.")).to_be_visible()
+    bar = page.locator(".undo-bar")
+    expect(bar).to_contain_text("spare-interview-statement.png")
+    bar.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("The decision was taken back.")).to_be_visible()
+    expect(page.get_by_role("button", name="Take this case")).to_be_visible()
+
+
+def test_two_reviewers_want_the_same_case(open_page, site):
+    path = case(site, "race")
+    ours, theirs = open_page(path, "bob", allowed="ERR_FAILED"), open_page(path, "rita")
+    for page in (ours, theirs):
+        expect(page.get_by_role("button", name="Take this case")).to_be_visible()
+        page.wait_for_load_state("networkidle")
+    ours.route("**/claim-bar/**", lambda route: route.abort())  # bob's page does not hear of it in time
+    theirs.get_by_role("button", name="Take this case").click()
+    expect(theirs.get_by_text("You have this case")).to_be_visible()
+    ours.get_by_role("button", name="Take this case").click()
+    expect(ours.get_by_text(re.compile("rita has had this case since"))).to_be_visible()
+    expect(ours.get_by_role("button", name="Decide and take next")).to_have_count(0)
+    theirs.get_by_role("button", name="Give it back").click()
+    expect(theirs.get_by_role("heading", name="Review", exact=True)).to_be_visible()
+
+
+def test_an_open_page_hears_who_has_the_case(open_page, site):
+    ours, theirs = open_page(case(site, "last"), "bob"), open_page(case(site, "last"), "rita")
+    ours.evaluate("window.neverReloaded = true")
+    ours.wait_for_load_state("networkidle")
+    theirs.get_by_role("button", name="Take this case").click()
+    expect(ours.get_by_text("rita has this case")).to_be_visible(timeout=15_000)
+    theirs.get_by_role("button", name="Give it back").click()
+    expect(ours.get_by_text("Nobody has this case.")).to_be_visible(timeout=15_000)
+    assert ours.evaluate("window.neverReloaded") is True
+
+
+def test_by_keyboard_alone(open_page, site):
+    page = open_page("/review/")
+    page.wait_for_load_state("networkidle")
+    first, second = page.locator("[data-row-link]").nth(0), page.locator("[data-row-link]").nth(1)
+    page.keyboard.press("j")
+    expect(first).to_be_focused()
+    page.keyboard.press("j")
+    expect(second).to_be_focused()
+    page.keyboard.press("k")
+    expect(first).to_be_focused()
+    page.keyboard.press("x")
+    expect(page.get_by_text("1 case chosen")).to_be_visible()
+    page.keyboard.press("x")
+    expect(page.get_by_text("1 case chosen")).to_be_hidden()
+    page.keyboard.press("/")
+    page.keyboard.type("picture")
+    expect(page.locator("tr.queue-row")).to_have_count(1)
+    assert page.url.endswith("?q=picture")
+    page.get_by_role("link", name="picture-interview-statement.png").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="picture-interview-statement.png")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("c")
+    expect(page.get_by_text("You have this case")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("4")
+    expect(page.get_by_label("Cannot tell")).to_be_checked()
+    page.keyboard.press("w")
+    page.keyboard.type("n and p are letters here, j too")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_text("There is no free case here that you may judge.")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("u")
+    expect(page.get_by_text("The decision was taken back.")).to_be_visible()
+
+
+def test_next_and_previous_by_key(open_page, site):
+    page = open_page(case(site, "appealed") + "?kind=image")
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("n")
+    expect(page.get_by_role("heading", level=1)).not_to_have_text("appealed-interview-statement.png")
+    assert page.url.endswith("?kind=image")
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("p")
+    expect(page.get_by_role("heading", level=1)).to_have_text("appealed-interview-statement.png")
+
+
+def test_the_cover_is_lifted_without_a_jump(open_page, site):
+    page = open_page(case(site, "clip"))
+    video = page.locator("video")
+    place = video.bounding_box()
+    assert "blur(20px) grayscale(1)" in video.evaluate("element => getComputedStyle(element).filter")
+    assert video.evaluate("element => element.muted") is True
+    page.get_by_label("Blur").uncheck()
+    page.get_by_label("Grey").uncheck()
+    page.get_by_label("Muted").uncheck()
+    assert "blur(0px) grayscale(0)" in video.evaluate("element => getComputedStyle(element).filter")
+    assert video.evaluate("element => element.muted") is False
+    assert video.bounding_box() == place
+
+
+def test_a_region_is_drawn_or_typed(open_page, site):
+    page = open_page(case(site, "clip"))
+    page.wait_for_function("document.querySelector('video').readyState >= 1")
+    page.get_by_text("Mark a place").click()
+    page.get_by_role("button", name="Draw on the picture").click()
+    box = page.locator(".mark-layer").bounding_box()
+    assert box
+    page.locator(".mark-layer").scroll_into_view_if_needed()
+    box = page.locator(".mark-layer").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.7)
+    page.mouse.up()
+    assert float(page.get_by_label("Left, px").input_value()) == pytest.approx(32, abs=3)
+    assert float(page.get_by_label("Width, px").input_value()) > 3
+    expect(page.locator(".mark-layer rect.draft")).to_have_count(1)
+    page.get_by_label("Left, px").fill("10")
+    page.get_by_role("button", name="From here").click()
+    assert float(page.get_by_label("From, s").input_value()) == pytest.approx(1.2, abs=0.1)
+    page.get_by_label("What is to be seen there").fill("A smeared eyebrow")
+    page.get_by_role("button", name="Keep the mark").click()
+    expect(page.locator(".place", has_text="A smeared eyebrow")).to_contain_text("region 10")
+
+
+def test_thresholds_show_how_it_would_read(open_page, site):
+    page = open_page(case(site, "clip"))
+    page.locator("#thresholds > summary").click()
+    expect(page.locator("[data-threshold-reading]")).to_have_text("It would read: fake.")
+    page.get_by_label("Fake from, %").fill("95")
+    expect(page.locator("[data-threshold-reading]")).to_have_text("It would read: inconclusive.")
+
+
+def test_what_was_chosen_stays_while_rows_change(open_page, site):
+    page = open_page("/review/")
+    page.wait_for_load_state("networkidle")
+    page.get_by_label("Choose voice-interview-statement.wav").check()
+    page.locator("[data-live-panel]").dispatch_event("refresh-now")
+    page.wait_for_load_state("networkidle")
+    expect(page.get_by_label("Choose voice-interview-statement.wav")).to_be_checked()
+    expect(page.get_by_text("1 case chosen")).to_be_visible()
+
+
+def test_without_a_script(open_page, site):
+    page = open_page("/review/?kind=audio", java_script_enabled=False)
+    page.get_by_role("link", name="voice-interview-statement.wav").click()
+    page.get_by_role("button", name="Take this case").click()
+    page.get_by_label("Confirm: inconclusive").check()
+    page.get_by_role("button", name="Decide", exact=True).click()
+    expect(page.get_by_text("Decided.")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("button", name="Take this case")).to_be_visible()
+
+
+def test_an_appeal_is_answered_under_its_link(open_page, site):
+    page = open_page(case(site, "appealed"), "ada", allowed="400 (Bad Request)")
+    page.get_by_role("button", name="Take this case").click()
+    page.get_by_label("Confirm: fake").check()
+    page.get_by_role("button", name="Decide", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("write the answer")
+    page.get_by_label("Answer to the person who appealed").fill("The background repeats in a way no camera records.")
+    page.get_by_role("button", name="Decide", exact=True).click()
+    expect(page.get_by_text("Decided.")).to_be_visible()
+    public = open_page(site.jobs["appeal"], None, width=390)
+    expect(public.get_by_text("The background repeats in a way no camera records.")).to_be_visible()
