@@ -322,9 +322,7 @@ def import_to(
         "layout": layout,
         "architecture": found.architecture,
         "settings": {**dict(found.settings), **_heads(net)},
-        "input": {
-            "task": wanted.task, "size": wanted.size, "mean": wanted.mean, "std": wanted.std, "bgr": wanted.is_bgr,
-        },
+"input": _input_facts(wanted),
         "origin": found.origin,
         "licence": licence,
         "source_file": path.name,
@@ -401,8 +399,14 @@ To be filled in: data, their licences, and whether they allow the use that is me
 """
 
 
+def _input_facts(wanted: Architecture) -> dict[str, Any]:
+    if wanted.task == "audio":
+        return {"task": "audio", "size": wanted.size, "rate_hz": 16_000}
+    return {"task": wanted.task, "size": wanted.size, "mean": wanted.mean, "std": wanted.std, "bgr": wanted.is_bgr}
+
+
 def _input_of(wanted: Mapping[str, Any]) -> str:
-    order = "BGR" if wanted["bgr"] else "RGB"
     if wanted["task"] == "audio":
         return f"speech, {wanted['size']} samples at 16 kHz"
+    order = "BGR" if wanted["bgr"] else "RGB"
     return f"{wanted['size']} px {order}, mean {wanted['mean']}, std {wanted['std']}"
