@@ -111,3 +111,8 @@ def test_the_api_gives_numbers(client, bearer, measured):
     assert models["spatial"]["metrics"]["measured"]["leave-sources-out"]["face swap"]["auroc"] == 0.91
     unmeasured = [name for name in models if not (registry.WEIGHTS_DIR / name / "metrics.json").is_file()]
     assert all(models[name]["metrics"]["measured"] == {} for name in unmeasured)
+
+
+def test_an_installation_that_is_prepared_knows_its_models(organization):
+    call_command("prepare", stdout=StringIO(), stderr=StringIO())
+    assert ModelVersion.objects.get().name == pipeline.model_version()

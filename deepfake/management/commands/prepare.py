@@ -1,4 +1,4 @@
-"""Make an installation ready to serve: migrations, and at the first time a demo organisation with sample analyses."""
+"""Make an installation ready to serve: migrations, the models' row; the first time a demo organisation with samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAMPLE_SUFFIXES = {".jpg", ".flac", ".mp4"}
 
 
 class Command(BaseCommand):
-    help = "Migrate the database; the first time, make the demo organisation and queue the samples."
+    help = "Migrate the database and register the models; the first time, make the demo organisation and queue samples."
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -24,7 +24,9 @@ class Command(BaseCommand):
             self.stderr.write("Preparing the database …")
             call_command("migrate", verbosity=0, interactive=False)
         from accounts.models import Organization
+        from detection import model_metrics
 
+        model_metrics.register()
         if Organization.objects.exists():
             return
         call_command("seed_demo", stdout=self.stdout, stderr=self.stderr)
