@@ -197,7 +197,7 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, column in self.SHARES.items():
-            self.initial[name] = round(100 * getattr(self.instance, column), 2)
+            self.initial[name] = f"{100 * getattr(self.instance, column):g}"
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

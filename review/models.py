@@ -218,6 +218,7 @@ class Decision(models.Model):
         indexes = [
             models.Index(fields=["organization", "-created_at"], name="decision_org_newest"),
             models.Index(fields=["reviewer", "-created_at"], name="decision_by_newest"),
+            models.Index(fields=["case", "reviewer"], name="decision_case_reviewer"),  # asked of each case to take
             models.Index(fields=["batch"], condition=models.Q(batch__isnull=False), name="decision_batch"),
         ]
 

@@ -210,7 +210,7 @@ def test_a_bulk_decision_and_its_undo(client, bob, rita, open_case):
     ("sent", "sentence"),
     [
         ({"outcome": "confirm"}, "Choose at least one case."),
-        ({"cases": ["CASE"], "outcome": "override_fake", "reasons": [""]}, "Choose at least one reason"),
+        ({"cases": ["CASE"], "outcome": "override_real", "reasons": [""]}, "Choose at least one reason"),
         ({"cases": ["CASE"]}, "Choose what you decide."),
         ({"cases": ["not-an-id"], "outcome": "confirm"}, "Choose at least one case."),
         ({"cases": ["CASE"], "outcome": "override_real"}, "Choose at least one reason for overriding the verdict."),
