@@ -14,12 +14,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detection.engine.branches.audio_net import BLOCKS, EMBEDDING, MELS, RATE_HZ, WINDOW_SAMPLES, SpeechNet
-from detection.training import audio_augment, audio_baselines, audio_features, audio_head, exporting, metrics, splits
+from detection.engine.branches.audio_net import EMBEDDING, FEATURES, MELS, RATE_HZ, WINDOW_SAMPLES, SpeechNet
+from detection.training import (
+    audio_augment,
+    audio_baselines,
+    audio_features,
+    audio_head,
+    exporting,
+    metrics,
+    speech_recordings,
+    speech_report,
+    splits,
+)
 from detection.training.audio_features import Clip, Floats
-from detection.training.whisper_encoder import load_encoder
-
-Labels = NDArray[np.int64]
+from detection.training.whisper_encoder import load_pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +35,20 @@ class Material:
     """Clips and what the frozen encoder says of them: untouched, through random channels, through fixed ones."""
 
     clips: list[Clip]
-    labels: Labels
+    labels: NDArray[np.int64]
     clean: Floats
     copies: tuple[Floats, ...]
     channels: Mapping[str, Floats]
+
+    def take(self, rows: NDArray[np.int64]) -> Material:
+        """Return the same of some clips only."""
+        return Material(
+            clips=[self.clips[i] for i in rows],
+            labels=self.labels[rows],
+            clean=self.clean[rows],
+            copies=tuple(copy[rows] for copy in self.copies),
+            channels={name: features[rows] for name, features in self.channels.items()},
+        )
 
 
 def train(config: Mapping[str, Any], data: Sequence[Path], out: Path) -> dict[str, Any]:
@@ -44,8 +62,11 @@ def train(config: Mapping[str, Any], data: Sequence[Path], out: Path) -> dict[st
     material = _material(config, audio_features.read_manifests(data), out)
     _save_net(config, material, out / "speech.pt")
     runs = [_cross_validate(config, material, partition) for partition in range(config["partitions"])]
+    judged = np.flatnonzero([clip.kind not in config.get("learn_only", ()) for clip in material.clips])
+    runs = [{name: logits[judged] for name, logits in run.items()} for run in runs]
+    material = material.take(judged)
     oof = runs[0]["clean"]
-    weights = audio_head.source_weights(material.clips, 0.5, config["kind_weight"])
+    weights = audio_head.source_weights(material.clips, 0.5, {})
     temperature, bias = audio_head.calibration(oof, material.labels, weights)
     _write_oof(material, oof, out / "oof.csv")
     record = {
@@ -53,7 +74,8 @@ def train(config: Mapping[str, Any], data: Sequence[Path], out: Path) -> dict[st
         "clips": {"real": int((material.labels == 0).sum()), "fake": int((material.labels == 1).sum())},
         "temperature": temperature,
         "bias": bias,
-        **_figures(material, runs, temperature, bias),
+        **speech_report.figures(material.clips, runs, temperature, bias),
+        "recordings": speech_recordings.compare(material.clips, oof, seed=config["seed"]),
         "baselines": _baselines(config, material),
     }
     (out / "run.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -79,12 +101,13 @@ def _test_tone() -> Floats:
 def _material(config: Mapping[str, Any], clips: list[Clip], out: Path) -> Material:
     if len({clip.is_fake for clip in clips}) < 2:
         raise ValueError("the manifests must hold real and fake clips")
-    encoder = load_encoder()
+    encoder = load_pair()
     cache = out / "features"
     cache.mkdir(exist_ok=True)
 
     def features(name: str, change: Callable[[Floats], Floats]) -> Floats:
-        key = hashlib.sha256("\n".join([name, str(config["seed"]), *(c.name for c in clips)]).encode()).hexdigest()[:16]
+        facts = [name, str(config["seed"]), str(FEATURES), *(clip.name for clip in clips)]
+        key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
         path = cache / f"{name}-{key}.npy"
         if not path.exists():
             np.save(path, audio_features.features(encoder, _windows(clips, change)))
@@ -119,12 +142,15 @@ def _fixed(name: str) -> Callable[[Floats], Floats]:
 
 def _fit(config: Mapping[str, Any], material: Material, rows: NDArray[np.int64]) -> audio_head.Head:
     clips = [material.clips[i] for i in rows]
-    weights = audio_head.source_weights(clips, config["source_power"], config["kind_weight"])
+    weights = audio_head.source_weights(
+        clips, config["source_power"], config["kind_weight"], config.get("system_power", 0.0)
+    )
+    known, weights = rows[weights > 0], weights[weights > 0]
     copies = len(material.copies)
     shares = np.array([1.0] + [config["copy_weight"]] * copies)
     return audio_head.fit(
-        np.concatenate([material.clean[rows], *(copy[rows] for copy in material.copies)]),
-        np.tile(material.labels[rows], 1 + copies),
+        np.concatenate([material.clean[known], *(copy[known] for copy in material.copies)]),
+        np.tile(material.labels[known], 1 + copies),
         np.concatenate([weights * share / shares.sum() for share in shares]),
         config["c"],
     )
@@ -138,7 +164,7 @@ def _cross_validate(config: Mapping[str, Any], material: Material, partition: in
     for fold in range(config["folds"]):
         if not (fold_of == fold).any():
             continue
-        learn, judge = audio_head.sides(material.clips, fold_of, fold)
+        learn, judge = audio_head.sides(material.clips, fold_of, fold, config.get("learn_only", ()))
         head = _fit(config, material, learn)
         for name, features in views.items():
             logits[name][judge] = head(features[judge])
@@ -149,7 +175,7 @@ def _save_net(config: Mapping[str, Any], material: Material, path: Path) -> None
     head = _fit(config, material, np.arange(len(material.clips)))
     matrix, offset = audio_head.whitening(np.concatenate([material.clean, *material.copies])[::4], head, EMBEDDING)
     net = SpeechNet()
-    net.encoder = load_encoder()
+    net.encoder = load_pair()
     with torch.no_grad():
         net.mean.copy_(torch.from_numpy(head.mean))
         net.scale.copy_(torch.from_numpy(head.scale))
@@ -162,60 +188,6 @@ def _save_net(config: Mapping[str, Any], material: Material, path: Path) -> None
     torch.save(net.state_dict(), path)
 
 
-def _figures(material: Material, runs: list[dict[str, Floats]], temperature: float, bias: float) -> dict[str, Any]:
-    y, oof = material.labels, runs[0]["clean"]
-    core = np.array([c.kind not in {"codec", "restoration", "vocoder"} for c in material.clips])
-    low, high = metrics.bootstrap_ci(y, oof, groups=[c.source for c in material.clips])
-    p = 1 / (1 + np.exp(-(oof / temperature + bias)))
-    return {
-        "auroc_partitions": [metrics.auroc(y, run["clean"]) for run in runs],
-        "auroc": metrics.auroc(y, oof),
-        "auroc_ci": [low, high],
-        "eer": metrics.eer(y, oof),
-        "ece": metrics.ece(y, p),
-        "at_half": metrics.at_threshold(y, p, 0.5),
-        "auroc_tts_vc": metrics.auroc(y[core], oof[core]),
-        "eer_tts_vc": metrics.eer(y[core], oof[core]),
-        "auroc_channels": {name: metrics.auroc(y, logits) for name, logits in runs[0].items()},
-        "auroc_kinds": _against_all_real(material, oof, [c.kind for c in material.clips]),
-        "auroc_systems": _against_all_real(material, oof, [c.system for c in material.clips]),
-        "auroc_languages": _within(material, oof, [c.language for c in material.clips]),
-        "false_alarms": _false_alarms(material, p),
-    }
-
-
-def _against_all_real(material: Material, logits: Floats, names: list[str]) -> dict[str, Any]:
-    result = {}
-    for name in sorted({n for n, label in zip(names, material.labels, strict=True) if label}):
-        rows = (material.labels == 0) | (np.array(names) == name)
-        result[name] = {
-            "n": int(material.labels[rows].sum()),
-            "auroc": metrics.auroc(material.labels[rows], logits[rows]),
-        }
-    return result
-
-
-def _within(material: Material, logits: Floats, names: list[str]) -> dict[str, Any]:
-    result = {}
-    for name in sorted(set(names)):
-        rows = np.array(names) == name
-        fakes = int(material.labels[rows].sum())
-        result[name] = {
-            "n_real": int(rows.sum()) - fakes,
-            "n_fake": fakes,
-            "auroc": None if fakes in (0, rows.sum()) else metrics.auroc(material.labels[rows], logits[rows]),
-        }
-    return result
-
-
-def _false_alarms(material: Material, p: NDArray[np.floating[Any]]) -> dict[str, Any]:
-    result = {}
-    for source in sorted({c.source for c in material.clips if not c.is_fake}):
-        rows = np.array([c.source == source and not c.is_fake for c in material.clips])
-        result[source] = {"n": int(rows.sum()), "share": float((p[rows] >= 0.5).mean())}
-    return result
-
-
 def _baselines(config: Mapping[str, Any], material: Material) -> dict[str, Any]:
     raw = [audio_features.read_mono(clip.path) for clip in material.clips]
     sets = {
@@ -223,9 +195,9 @@ def _baselines(config: Mapping[str, Any], material: Material) -> dict[str, Any]:
         "outer silence": ([audio_baselines.outer_silence(samples) for samples in raw], 1.0),
         "30 simple features": ([audio_baselines.simple_features(samples) for samples in raw], 0.1),
         "log-mel statistics": (material.clean[:, : 8 * MELS], config["c"]),
-        f"linear probe, levels 0-{BLOCKS}": (material.clean[:, 8 * MELS :], 0.001),
+        "linear probe on the encoders": (material.clean[:, 8 * MELS :], 0.001),
     }
-    plain = {**config, "kind_weight": {}, "test_channels": []}
+    plain = {**config, "kind_weight": {}, "system_power": 0.0, "test_channels": []}
     return {name: _baseline({**plain, "c": c}, material, np.array(x, np.float32)) for name, (x, c) in sets.items()}
 
 
@@ -248,7 +220,7 @@ def _write_oof(material: Material, logits: Floats, path: Path) -> None:
             row = {"path": clip.name, "source_repo": clip.source}
             writer.writerow(
                 [
-                    clip.name,
+                    f"{clip.folder}/{clip.name}",
                     "fake" if clip.is_fake else "real",
                     clip.source,
                     clip.system,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from detection.engine.branches.audio import repeated
-from detection.engine.branches.audio_net import RATE_HZ, WINDOW_SAMPLES, Encoder
+from detection.engine.branches.audio_net import RATE_HZ, WINDOW_SAMPLES, PairEncoder
 
 Floats = NDArray[np.float32]
 
@@ -28,6 +28,7 @@ class Clip:
     system: str
     kind: str
     language: str
+    folder: str = ""  # the data folder that the manifest lies in
 
 
 def read_manifests(paths: Sequence[Path]) -> list[Clip]:
@@ -51,6 +52,7 @@ def _clip(row: dict[str, str], folder: Path) -> Clip:
         system=row.get("system") or row.get("method") or row["label"],
         kind=row.get("kind") or "",
         language=row.get("language") or "und",
+        folder=folder.resolve().name,
     )
 
 
@@ -90,7 +92,7 @@ def window(samples: Floats) -> Floats:
     return repeated(samples, n)
 
 
-def features(encoder: Encoder, windows: Iterable[Floats], batch: int = 16) -> Floats:
+def features(encoder: PairEncoder, windows: Iterable[Floats], batch: int = 16) -> Floats:
     """Return (n, FEATURES) statistics of the frozen encoder."""
     with torch.inference_mode():
         parts = [encoder(torch.from_numpy(np.stack(group))).numpy() for group in _batches(windows, batch)]

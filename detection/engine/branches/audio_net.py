@@ -1,12 +1,13 @@
 """The layers of the speech branch: raw samples in, logit out; imported only where torch is (training, CUDA).
 
-Loudness, log-mel front end, the lower half of a Whisper-tiny encoder, pooled statistics and one linear head are all
+Loudness, log-mel front end, the lower blocks of two Whisper encoders, pooled statistics and one linear head are all
 inside the graph, so that what serves cannot preprocess differently from what was trained.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,15 +17,30 @@ from torch import Tensor, nn
 RATE_HZ = 16_000
 WINDOW_SAMPLES = 32_000  # 2 s
 MELS = 80
-WIDTH = 384
-HEADS = 6
-BLOCKS = 3  # of four: the last ones know words, the first ones sound
 FFT = 400
 HOP = 160
 FRAMES = WINDOW_SAMPLES // HOP // 2
 LOUDNESS_RMS = 0.05
-FEATURES = 8 * MELS + (BLOCKS + 1) * 3 * WIDTH
 EMBEDDING = 32
+
+
+@dataclass(frozen=True)
+class Size:
+    """A Whisper encoder, cut: the upper blocks know words, the lower ones sound."""
+
+    width: int
+    heads: int
+    blocks: int
+
+    @property
+    def features(self) -> int:
+        return 3 * self.width * (self.blocks + 1)
+
+
+TINY = Size(384, 6, 3)
+BASE = Size(512, 8, 2)
+WIDTH = TINY.width
+FEATURES = 8 * MELS + TINY.features + BASE.features
 
 
 def slaney_filters(mels: int = MELS, fft: int = FFT, rate_hz: int = RATE_HZ) -> NDArray[np.float32]:
@@ -73,42 +89,68 @@ class LogMel(nn.Module):
 class Block(nn.Module):
     """A pre-norm transformer block (Radford et al. 2022, arXiv:2212.04356)."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__()
-        self.norm_1 = nn.LayerNorm(WIDTH)
-        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
-        self.out = nn.Linear(WIDTH, WIDTH)
-        self.norm_2 = nn.LayerNorm(WIDTH)
-        self.up = nn.Linear(WIDTH, 4 * WIDTH)
-        self.down = nn.Linear(4 * WIDTH, WIDTH)
+        self.size = size
+        self.norm_1 = nn.LayerNorm(size.width)
+        self.qkv = nn.Linear(size.width, 3 * size.width)
+        self.out = nn.Linear(size.width, size.width)
+        self.norm_2 = nn.LayerNorm(size.width)
+        self.up = nn.Linear(size.width, 4 * size.width)
+        self.down = nn.Linear(4 * size.width, size.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(self.norm_1(x)).reshape(-1, FRAMES, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
-        attention = torch.softmax(q @ k.transpose(2, 3) * (WIDTH // HEADS) ** -0.5, -1)
-        x = x + self.out((attention @ v).transpose(1, 2).reshape(-1, FRAMES, WIDTH))
+        width, heads = self.size.width, self.size.heads
+        q, k, v = self.qkv(self.norm_1(x)).reshape(-1, FRAMES, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+        attention = torch.softmax(q @ k.transpose(2, 3) * (width // heads) ** -0.5, -1)
+        x = x + self.out((attention @ v).transpose(1, 2).reshape(-1, FRAMES, width))
         return x + self.down(nn.functional.gelu(self.up(self.norm_2(x))))
 
 
-class Encoder(nn.Module):
-    """(n, 32000) samples at 16 kHz -> (n, FEATURES): statistics of the log-mel and of every level of the encoder."""
+class Trunk(nn.Module):
+    """(n, 80, 200) log-mel -> (n, 3 * width * levels): statistics of the convolutions' and of every block's output."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__()
-        self.log_mel = LogMel()
-        self.conv_1 = nn.Conv1d(MELS, WIDTH, 3, padding=1)
-        self.conv_2 = nn.Conv1d(WIDTH, WIDTH, 3, stride=2, padding=1)
-        self.positions = nn.Parameter(torch.zeros(FRAMES, WIDTH))
-        self.blocks = nn.ModuleList(Block() for _ in range(BLOCKS))
+        self.conv_1 = nn.Conv1d(MELS, size.width, 3, padding=1)
+        self.conv_2 = nn.Conv1d(size.width, size.width, 3, stride=2, padding=1)
+        self.positions = nn.Parameter(torch.zeros(FRAMES, size.width))
+        self.blocks = nn.ModuleList(Block(size) for _ in range(size.blocks))
 
-    def forward(self, samples: Tensor) -> Tensor:
-        mel = self.log_mel(samples)
+    def forward(self, mel: Tensor) -> Tensor:
         x = nn.functional.gelu(self.conv_1(mel))
         x = nn.functional.gelu(self.conv_2(x)).transpose(1, 2) + self.positions
-        pooled = [pool_mel(mel), pool(x)]
+        pooled = [pool(x)]
         for block in self.blocks:
             x = block(x)
             pooled.append(pool(x))
         return torch.cat(pooled, 1)
+
+
+class Encoder(Trunk):
+    """The smaller trunk by itself, with its front end: (n, 32000) samples -> (n, 8 * MELS + TINY.features)."""
+
+    def __init__(self) -> None:
+        super().__init__(TINY)
+        self.log_mel = LogMel()
+
+    def forward(self, samples: Tensor) -> Tensor:
+        mel = self.log_mel(samples)
+        return torch.cat([pool_mel(mel), super().forward(mel)], 1)
+
+
+class PairEncoder(nn.Module):
+    """(n, 32000) samples at 16 kHz -> (n, FEATURES): statistics of the log-mel and of every level of both trunks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_mel = LogMel()
+        self.tiny = Trunk(TINY)
+        self.base = Trunk(BASE)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        mel = self.log_mel(samples)
+        return torch.cat([pool_mel(mel), self.tiny(mel), self.base(mel)], 1)
 
 
 class SpeechNet(nn.Module):
@@ -119,7 +161,7 @@ class SpeechNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = Encoder()
+        self.encoder = PairEncoder()
         self.register_buffer("mean", torch.zeros(FEATURES))
         self.register_buffer("scale", torch.ones(FEATURES))
         self.head = nn.Linear(FEATURES, 1)
