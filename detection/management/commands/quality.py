@@ -30,6 +30,7 @@ TABLE = Path("tests/data/shortcut_features.csv.gz")
 
 
 class Command(BaseCommand):
+    calibrated: Path
     help = (
         "page (default): write docs/quality.md from stored runs. baselines: run published nets and simple rules over "
         "the files that the fusion was judged on. delivery: see what re-saving, filters and channels do to scores."
@@ -38,6 +39,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("action", nargs="?", choices=["page", "baselines", "delivery"], default="page")
         parser.add_argument("--out", type=Path, default=Path(settings.BASE_DIR) / "docs", help="default: docs")
+        parser.add_argument("--fusion", type=Path, help="what calibrate wrote (default: ml_weights/fusion)")
         parser.add_argument("--manifest", type=Path, action="append", default=[], help="for baselines")
         parser.add_argument("--root", type=Path, action="append", default=[], help="one per manifest, in order")
         parser.add_argument("--weights", type=Path, help="folder of published weights, for baselines")
@@ -49,6 +51,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         runs = options["out"] / "quality" / "runs"
         runs.mkdir(parents=True, exist_ok=True)
+        self.calibrated = options["fusion"] or registry.WEIGHTS_DIR / "fusion"
         if options["action"] == "baselines":
             self.baselines(runs, options)
         elif options["action"] == "delivery":
@@ -109,13 +112,13 @@ class Command(BaseCommand):
         self.stdout.write(f"{target} written.")
 
     def fusion(self) -> dict[str, Any]:
-        content = quality.read_json(registry.WEIGHTS_DIR / "fusion" / "fusion.json")
+        content = quality.read_json(self.calibrated / "fusion.json")
         if not content or "cross_validated" not in content:
-            raise CommandError("ml_weights/fusion holds no cross-validated figures; run calibrate first.")
+            raise CommandError(f"{self.calibrated} holds no cross-validated figures; run calibrate first.")
         return dict(content)
 
     def items(self) -> list[quality.Item]:
-        path = registry.WEIGHTS_DIR / "fusion" / "oof.csv"
+        path = self.calibrated / "oof.csv"
         if not path.is_file():
-            raise CommandError("ml_weights/fusion/oof.csv is missing; run calibrate first.")
+            raise CommandError(f"{path} is missing; run calibrate first.")
         return quality.read_items(path)
