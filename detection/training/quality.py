@@ -243,8 +243,8 @@ def _delivery(delivery: Mapping[str, Any] | None) -> str:
         [
             "## After compression",
             "The same files before and after; left-out scores, moved by as much as the shipped nets move from file to "
-            "copy. A head that has learnt from the file knows its copy less well, so the harm is overstated for branches "
-            "with an `oof.csv`: these rows are bounds.",
+            "copy. A head that has learnt from the file knows its copy less well, so the harm is overstated for "
+            "branches with an `oof.csv`: these rows are bounds.",
             table(["", "change", "files", "AUROC", "untouched", "difference"], rows),
             "## In distribution",
             "The shipped nets, which may have learnt from the very files, against the left-out scores of these files.",
@@ -266,8 +266,9 @@ def _ordinary(delivery: Mapping[str, Any] | None) -> str:
     ]  # fmt: skip
     heads = ["", "what was done", "files", "sources", "called fake", "the same files untouched"]
     return (
-        "## Ordinary genuine media\n\nGenuine files after what people and services do to them, at the threshold; wanted "
-        f"are 2 % at most. Measured as above, so these shares, too, are rather too high than too low.\n\n{table(heads, rows)}"
+        "## Ordinary genuine media\n\nGenuine files after what people and services do to them, at the threshold; "
+        "wanted are 2 % at most. Measured as above, so these shares, too, are rather too high than too low.\n\n"
+        f"{table(heads, rows)}"
     )
 
 
