@@ -79,7 +79,7 @@ def sides(clips: Sequence[Clip], fold_of: Rows, fold: int, learn_only: Container
     """
     counted = np.array([c.kind not in learn_only for c in clips])
     inside = fold_of == fold
-    judged = {clips[i].system for i in np.flatnonzero(inside & counted) if clips[i].is_fake}
+    judged = {c.system for c, is_judged in zip(clips, inside & counted, strict=True) if is_judged and c.is_fake}
     learn = [i for i, c in enumerate(clips) if not inside[i] and not (c.is_fake and c.system in judged)]
     if len({clips[i].is_fake for i in learn}) < 2:
         raise ValueError("too few sources: without those of one fold, genuine or fake speech is missing")
