@@ -165,7 +165,7 @@ BRANCHES: dict[str, BranchSpec] = {
 }
 
 # What the fusion and the face measurements were fitted to: (path below ml_weights/, sha256 hex).
-FUSION: tuple[str, str] = ("fusion/fusion.json", "3d48d07989864d56b36fae3607a52df4677a2266c2d2a14f3ceb856f05e7a6c7")
+FUSION: tuple[str, str] = ("fusion/fusion.json", "c7d0a4d17c6e9690304a37a8c0f8d785761b9163d824880f14f0b23c6e7a7e86")
 PHYSIOLOGY: tuple[str, str] = (
     "physiology/physiology.json",
     "6e0cfe1e9e2d865605280a00f858c17b77af35a2d72a87e1e51359942fb67e0a",
