@@ -161,7 +161,7 @@ def _opinions(organization: Organization, since: datetime) -> list[Opinion]:
     )
     zone = timezone.get_current_timezone()
     found: Iterable[Any] = columns.iterator(chunk_size=2000)
-    return [Opinion(*row[:-1], row[-1].astimezone(zone).date()) for row in found]
+    return [Opinion._make((*row[:-1], row[-1].astimezone(zone).date())) for row in found]
 
 
 def _names(organization: Organization, viewer: User, wanted: set[int]) -> dict[int, str]:
