@@ -243,8 +243,8 @@ def fuse(
 def opinions_of(kind: Kind, evidence: Sequence[Evidence], stack: Stack) -> tuple[ChannelOpinion, ...]:
     """Return what each channel says, of those where a weighted branch ran.
 
-    A channel that could not tell the classes apart when it was fitted stands aside where another one can: its even
-    chance would only blur what that one says. Alone it speaks, near an even chance.
+    A channel that could not tell the classes apart when it was fitted speaks too, near an even chance: a voice that is
+    genuine says nothing about such a picture.
     """
     opinions = []
     for channel in STACKED_CHANNELS:
@@ -257,8 +257,6 @@ def opinions_of(kind: Kind, evidence: Sequence[Evidence], stack: Stack) -> tuple
         }
         if used:
             opinions.append(replace(_opinion(channel, stacker, used), share=stack.channel_share.get(channel, 0.0)))
-    if any(o.can_tell for o in opinions):
-        opinions = [o for o in opinions if o.can_tell]
     declared = [e for e in evidence if e.channel == "provenance" and e.score is not None]
     if declared:
         logit_ = max(logit(e.score) for e in declared if e.score is not None)
@@ -321,13 +319,14 @@ def overall(
 def noisy_or(opinions: Sequence[ChannelOpinion], logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (k,) overall p_fake of (k, n) channel log-odds: fake when any channel is.
 
-    Calibrated: each channel's log-odds assume an even chance beforehand. Where several channels may be faked, an even
-    chance overall means a lower one for each: of the doubt, -log(1/2), each takes its `share`, so
-    p0 = 1 - (1/2)**share. Without this shift two doubtful channels would add up to a confident fake, and with equal
-    shares a doubtful voice would drown what the picture says. One channel alone passes through unchanged.
+    Each channel's log-odds assume an even chance beforehand. The channel where manipulation mostly sits keeps it, whether
+    or not another one is there: else a clip would look more genuine for having sound at all. Any other channel adds only
+    the doubt of its own `share`, p0 = 1 - (1/2)**share: a genuine voice leaves what the picture says as it is, a doubtful
+    one does not drown it, a confidently fake one decides. One channel alone passes through unchanged.
     """
     whole = sum(o.share for o in opinions if not o.is_prior_free)
-    shares = np.array([o.share / whole if whole and not o.is_prior_free else 1.0 for o in opinions])
+    most = max((o.share for o in opinions if not o.is_prior_free), default=0.0)
+    shares = np.array([o.share / whole if whole and not o.is_prior_free and o.share < most else 1.0 for o in opinions])
     p0 = 1 - CHANCE**shares
     shift = np.where([o.is_prior_free for o in opinions], 0.0, np.log(p0 / (1 - p0)))
     p_channel = 1 / (1 + np.exp(-(logits + shift)))
@@ -385,7 +384,8 @@ def abstain_reason(
         return None  # the file itself declares, under a signature that holds, that it was generated
     if score is None or not stacked or all(o.quality < MIN_QUALITY for o in stacked):
         return "too_little_evidence"
-    if kind == "video" and thresholds.label(score) == "real" and all(o.channel != "picture" for o in stacked):
+    label = thresholds.label(score)
+    if kind == "video" and label == "real" and not any(o.channel == "picture" and o.can_tell for o in stacked):
         return "too_little_evidence"  # only the sound of a clip could be checked
     if not any(o.can_tell for o in stacked):
         return "cannot_tell"
@@ -393,7 +393,6 @@ def abstain_reason(
         return "out_of_distribution"
     if stability is not None and stability.flips:
         return "unstable"
-    label = thresholds.label(score)
     # A genuine voice does not make a doubtful picture genuine: "real" takes every channel.
     doubtful = label == "real" and any(thresholds.label(o.score) != "real" for o in stacked)
     if label == "inconclusive" or doubtful:
