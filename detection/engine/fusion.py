@@ -319,10 +319,10 @@ def overall(
 def noisy_or(opinions: Sequence[ChannelOpinion], logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (k,) overall p_fake of (k, n) channel log-odds: fake when any channel is.
 
-    Each channel's log-odds assume an even chance beforehand. The channel where manipulation mostly sits keeps it, whether
-    or not another one is there: else a clip would look more genuine for having sound at all. Any other channel adds only
-    the doubt of its own `share`, p0 = 1 - (1/2)**share: a genuine voice leaves what the picture says as it is, a doubtful
-    one does not drown it, a confidently fake one decides. One channel alone passes through unchanged.
+    Each channel's log-odds assume an even chance beforehand. The channel where manipulation mostly sits keeps it,
+    whether or not another one is there: else a clip would look more genuine for having sound at all. Any other channel
+    adds only the doubt of its own `share`, p0 = 1 - (1/2)**share: a genuine voice leaves what the picture says as it
+    is, a doubtful one does not drown it, a confidently fake one decides. One channel alone passes through unchanged.
     """
     whole = sum(o.share for o in opinions if not o.is_prior_free)
     most = max((o.share for o in opinions if not o.is_prior_free), default=0.0)

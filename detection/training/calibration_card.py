@@ -13,8 +13,9 @@ not know its source (`ml_weights/<branch>/oof.csv`).
 - Per channel a logistic regression over the log-odds of the branches, weights not below zero, every source counted by
   the square root of its size, both classes alike: a score means "with an even chance beforehand".
 - Calibrated (Platt) on predictions for left-out sources. The members for the interval are refits on resampled sources.
-- Over channels: noisy-or. The picture keeps its even chance, with or without sound; a voice adds the doubt of its share.
-  Of the ways a clip is faked the picture takes {picture:.0%}, the voice {voice:.0%}, their synchrony {synchrony:.0%}.
+- Over channels: noisy-or. The picture keeps its even chance, with or without sound; a voice adds the doubt of its
+  share. Of the ways a clip is faked the picture takes {picture:.0%}, the voice {voice:.0%},
+  their synchrony {synchrony:.0%}.
 - Thresholds: {thresholds}. Chosen, kind by kind, on scores of rows whose sources the fit did not see.
 - A branch with weight 0 is shown and does not count.
 - A label whose 90 % interval reaches more than {margin} beyond its threshold is not given.
