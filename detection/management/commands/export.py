@@ -25,7 +25,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("branch", help="spatial, temporal, frequency, synthesis, audio, custom")
+        parser.add_argument("branch", help="spatial, temporal, frequency, synthesis, audio, av_sync, custom")
         parser.add_argument("--run", type=Path, help="folder that `train` wrote")
         parser.add_argument("--weights-dir", type=Path, default=WEIGHTS_DIR, help="default: ml_weights/")
         parser.add_argument("--format", choices=["openvino", "onnx", "int8"], default="openvino")
