@@ -19,6 +19,8 @@ Box = tuple[int, int, int, int]
 MIN_PICTURE_PX = 64
 MAX_HEATMAPS = 3
 STORED_JPEG_QUALITY = 87
+MOST_FLAT = 0.7  # share of pixels that equal their neighbours within one grey level
+MOST_OF_ONE_TONE = 0.7  # share of pixels within four grey levels of the most frequent one
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +139,20 @@ def as_stored(image: Image) -> Image:
     if stored is None:
         raise ValueError("a piece could not be passed through JPEG")
     return np.asarray(cv2.cvtColor(stored, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def has_texture(image: Image) -> bool:
+    """Return False for paper, screens, charts and clear skies: hardly a pixel differs from its neighbours, or nearly
+    all have one tone. One photo in a hundred has no texture in this sense.
+
+    image: (h, w, 3) uint8 RGB.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    window = np.ones((3, 3), np.uint8)
+    flat = float((cv2.subtract(cv2.dilate(grey, window), cv2.erode(grey, window)) <= 1).mean())
+    tones = np.bincount(grey.ravel(), minlength=256) / grey.size
+    one_tone = float(np.convolve(tones, np.ones(9), "same").max())
+    return flat <= MOST_FLAT and one_tone <= MOST_OF_ONE_TONE
 
 
 def encode_jpeg(image: Image, quality: int, *, subsampled: bool = False) -> bytes:

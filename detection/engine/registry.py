@@ -100,13 +100,13 @@ BRANCHES: dict[str, BranchSpec] = {
     "synthesis": BranchSpec(
         name="synthesis",
         channel="picture",
-        version="2026.11.21",
+        version="2026.11.21.2",
         files={
             "openvino": (
-                ("synthesis/synthesis.xml", "23a8407697b04cab3ad3aef98c1ef1311447eb54a285847d58c89d2e482b1c9f"),
-                ("synthesis/synthesis.bin", "cbbb41bbae8e8b793943a775f4cd26c32acb1b3261ee4551d174564a172bad9f"),
+                ("synthesis/synthesis.xml", "0ed3d69da0dfde40767edebeeaf3a0a73a37b14e422e602b407a91a90d4a37eb"),
+                ("synthesis/synthesis.bin", "93872307794a92ad0839127f80618c28d264eda7dd7805733bc4c623f663a92f"),
             ),
-            "torch": (("synthesis/synthesis.pt", "64ff4192fe791f2e00707d2709a1293b71a1be791b70081df10a38da219f43cf"),),
+            "torch": (("synthesis/synthesis.pt", "875c8beb15931080e0953817a672d6651489aef8ea917a953a885be61322cb8a"),),
         },
         input_size=192,
         mean=(127.0, 127.0, 127.0),
@@ -115,8 +115,8 @@ BRANCHES: dict[str, BranchSpec] = {
         licence="research use: see ml_weights/synthesis/CARD.md",
         source="EfficientNet-Lite0, arXiv:1905.11946, Apache-2.0",
         build="detection.engine.branches.synthesis:build",
-        temperature=0.9572,
-        bias=-0.3143,
+        temperature=0.3954,
+        bias=-0.0032,
     ),
     "frequency": BranchSpec(
         name="frequency",
@@ -165,7 +165,7 @@ BRANCHES: dict[str, BranchSpec] = {
 }
 
 # What the fusion and the face measurements were fitted to: (path below ml_weights/, sha256 hex).
-FUSION: tuple[str, str] = ("fusion/fusion.json", "c7d0a4d17c6e9690304a37a8c0f8d785761b9163d824880f14f0b23c6e7a7e86")
+FUSION: tuple[str, str] = ("fusion/fusion.json", "3c90e3dd0e838bf9f766458bc70a1677da14c9df3f538250c508f2894efc0883")
 PHYSIOLOGY: tuple[str, str] = (
     "physiology/physiology.json",
     "6e0cfe1e9e2d865605280a00f858c17b77af35a2d72a87e1e51359942fb67e0a",

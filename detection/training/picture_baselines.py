@@ -13,7 +13,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from detection.engine import patches
-from detection.engine.branches.synthesis_net import SynthesisNet
+from detection.engine.branches.synthesis_net import CHANNELS, MIXTURES, PER_CHANNEL, SynthesisNet
+from detection.training import picture_folds
 from detection.training.imagenet import MEAN, STD, load_pretrained
 from detection.training.pictures import Picture, read_rgb, source_weights, thinned
 
@@ -59,7 +60,7 @@ def radial_spectrum(items: Sequence[Picture]) -> Features:
 
 
 def frozen_backbone() -> Callable[[Sequence[Picture]], Features]:
-    """Return the function that gives (n, 544): mean and spread of each stage of the ImageNet EfficientNet-Lite0."""
+    """Return the function that gives (n, 608): mean and spread of stem and stages of EfficientNet-Lite0."""
     net = SynthesisNet().eval()
     load_pretrained(net)
 
@@ -70,9 +71,41 @@ def frozen_backbone() -> Callable[[Sequence[Picture]], Features]:
             crop = patches.grid(read_rgb(item.path), PROBE_PX)[-1].image
             batch = torch.from_numpy(patches.to_batch([crop], (MEAN,) * 3, (STD,) * 3))
             rows.append(net.statistics(batch)[0][0].numpy())
-        return np.array(rows, np.float32)
+        return means_and_spreads(np.array(rows, np.float32))
 
     return features
+
+
+def means_and_spreads(statistics: Features) -> Features:
+    """Return the columns that a plain probe of the backbone has, out of all texture statistics."""
+    columns: list[int] = []
+    start = 0
+    for channels in CHANNELS:
+        columns += range(start, start + 2 * channels)
+        start += PER_CHANNEL * channels + MIXTURES
+    return statistics[:, columns]
+
+
+def cross_validated(
+    items: Sequence[Picture], statistics: Features, folds: int, partition: int
+) -> dict[str, NDArray[np.float64]]:
+    """Return the held-out scores of every baseline on `items`, over the folds that the branch itself is judged on.
+
+    statistics: (n, FEATURES) of the items as they are stored, for the probe of the frozen backbone.
+    """
+    ways = {
+        "file format and size": file_facts(items),
+        "radial spectrum": radial_spectrum(items),
+        "frozen backbone probe": means_and_spreads(statistics),
+    }
+    fold_of = picture_folds.divide(items, folds, partition)
+    scores = {name: np.zeros(len(items)) for name in ways}
+    for fold in sorted(set(fold_of.tolist())):
+        learn, judge = picture_folds.sides(items, fold_of, fold)
+        for name, features in ways.items():
+            model = probe([items[row] for row in learn], features[learn])
+            scores[name][judge] = model.decision_function(features[judge])
+    return scores
 
 
 def probe(items: Sequence[Picture], features: Features, strength: float = 0.01) -> Pipeline:

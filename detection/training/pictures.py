@@ -15,6 +15,7 @@ from detection.engine.patches import Image, encode_jpeg, pad_to
 from detection.training import splits
 
 KEPT_CATEGORIES = ("photo", "ai", "face")
+SWAP = "faceswap"
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,13 @@ class Picture:
 
     path: Path
     is_fake: bool
-    kind: str  # "picture" (a whole photo or generated picture) or "face" (a crop around one face)
+    kind: str  # "picture" (a whole photo or generated picture), "face" (a crop around one face) or "swap" (such a fake)
     source: str
     generator: str
     group: str
     original: tuple[str, int, int] = ("", 0, 0)  # format and size before re-encoding: for the audit, never for a net
+    name: str = ""  # <data folder>/<path in the manifest>
+    split: str = ""
 
 
 def read_items(manifests: Sequence[Path]) -> dict[str, list[Picture]]:
@@ -38,11 +41,9 @@ def read_items(manifests: Sequence[Path]) -> dict[str, list[Picture]]:
     Raises ValueError when a split lacks reals or fakes: nothing could be fitted or measured on it.
     """
     items: dict[str, list[Picture]] = {name: [] for name in splits.SPLITS}
-    for manifest in manifests:
-        with manifest.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if _is_wanted(row)]
-        for row, split in zip(rows, splits.assign(rows), strict=True):
-            items[split].append(_picture(row, manifest.parent))
+    for item in read_all(manifests):
+        if item.kind != "swap":
+            items[item.split].append(item)
     for split, found in items.items():
         if len({item.is_fake for item in found}) < 2:
             raise ValueError(
@@ -51,18 +52,28 @@ def read_items(manifests: Sequence[Path]) -> dict[str, list[Picture]]:
     return items
 
 
+def read_all(manifests: Sequence[Path]) -> list[Picture]:
+    """Return every labelled picture of the manifests in their order, face swaps (kind "swap") among them."""
+    items = []
+    for manifest in manifests:
+        with manifest.open(newline="") as file:
+            items += [_picture(row, manifest.parent) for row in csv.DictReader(file) if _is_wanted(row)]
+    return items
+
+
 def _is_wanted(row: dict[str, str]) -> bool:
     is_picture = Path(row["path"]).suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"}
     if not is_picture or row["label"] not in {"real", "fake"} or row.get("category", "ai") not in KEPT_CATEGORIES:
         return False
-    return row.get("manipulation", "none") in {"none", "", "diffusion", "gan"}
+    return row.get("manipulation", "none") in {"none", "", "diffusion", "gan", SWAP}
 
 
 def _picture(row: dict[str, str], root: Path) -> Picture:
+    kind = "face" if "face_px" in row else "picture"
     return Picture(
         path=root / row["path"],
         is_fake=row["label"] == "fake",
-        kind="face" if "face_px" in row else "picture",
+        kind="swap" if row.get("manipulation") == SWAP else kind,
         source=row.get("source_repo", ""),
         generator=row.get("generator_or_camera") or row.get("method", ""),
         group=splits.bootstrap_group(row),
@@ -71,6 +82,8 @@ def _picture(row: dict[str, str], root: Path) -> Picture:
             int(row.get("orig_width") or 0),
             int(row.get("orig_height") or 0),
         ),
+        name=f"{root.name}/{row['path']}",
+        split=splits.split_of(row),
     )
 
 
@@ -231,4 +244,17 @@ def thinned(items: Sequence[Picture], most_per_source: int = 250) -> list[Pictur
         mine = [item for item in items if (item.source, item.is_fake) == key]
         places = np.linspace(0, len(mine) - 1, min(len(mine), most_per_source)).round().astype(int)
         kept += [mine[place] for place in places]
+    return kept
+
+
+def evenly(items: Sequence[Picture], most_per_source: int, *, fakes_too: bool = False) -> list[Picture]:
+    """Return at most so many reals (and, if asked, fakes) of each source and kind, evenly taken, source by source."""
+    groups: dict[tuple[str, str, bool], list[Picture]] = {}
+    for item in items:
+        groups.setdefault((item.source, item.kind, item.is_fake), []).append(item)
+    kept: list[Picture] = []
+    for (_, _, is_fake), mine in groups.items():
+        if (fakes_too or not is_fake) and len(mine) > most_per_source:
+            mine = [mine[place] for place in np.linspace(0, len(mine) - 1, most_per_source).round().astype(int)]
+        kept += mine
     return kept

@@ -15,9 +15,11 @@ torch.set_num_threads(1)  # tiny batches: a second thread only waits for the fir
 
 from detection.engine import patches  # noqa: E402
 from detection.engine.branches import frequency  # noqa: E402
-from detection.engine.branches.synthesis_net import FEATURES, SynthesisNet  # noqa: E402
+from detection.engine.branches.synthesis_net import FEATURES, HEADS, REACH, SynthesisNet  # noqa: E402
 from detection.training import (  # noqa: E402
-    picture_baselines,
+    picture_features,
+    picture_head,
+    picture_pairs,
     picture_report,
     picture_runs,
     pictures,
@@ -72,44 +74,110 @@ CONFIG = {
 }  # fmt: skip
 
 
-def features_of(net: SynthesisNet, seeds: range) -> tuple[np.ndarray, np.ndarray]:
-    crops = [make(seed, 64) for seed in seeds for make in (photo, generated)]
-    return synthesis.statistics(net, crops), np.array([False, True] * len(seeds))
+SYNTHESIS = {
+    "crop_px": 64, "threads": 1, "most_reals_per_source": 8, "copies": 1, "copy_weight": 0.5, "source_power": 0.85,
+    "strength": 30.0, "folds": 2, "partitions": 1, "pairs_per_source": 2, "codec_pictures_per_source": 3,
+    "test_codecs": ["JPEG 50"],
+    "pair_shares": {"picture": {"transposed": 0.0}, "face": {"transposed": 0.5, "reconstruction": 0.5}},
+}  # fmt: skip
 
 
-def test_head_overfits_eight_crops() -> None:
-    torch.manual_seed(0)
-    net = SynthesisNet().eval()
-    features, labels = features_of(net, range(4))
-    synthesis.set_head(net, features, labels, np.ones(8), strength=1.0)
-    with torch.inference_mode():
-        logits = net.head(net.norm(torch.from_numpy(features)))[:, 0].numpy()
-    assert logits[labels].min() > 1 > -1 > logits[~labels].max()
+@pytest.fixture
+def small_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ImageNet weights are no part of the test: any fixed body shows how texture differs."""
+
+    def load(net: SynthesisNet) -> None:
+        torch.manual_seed(0)
+        for module in [*net.stem.modules(), *net.stages.modules()]:
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(module.weight)
+
+    for user in (synthesis, picture_features):
+        monkeypatch.setattr(user, "load_pretrained", load)
 
 
-def test_pairs_weigh_their_share() -> None:
-    pictures_ = (np.zeros((6, FEATURES), np.float32), np.zeros(6, bool), np.full(6, 2.0))
-    pairs = (np.ones((4, FEATURES), np.float32), np.array([False, False, True, True]))
-    features, labels, weights = synthesis.joined(pictures_, pairs, 0.25)
-    assert features.shape == (10, FEATURES)
-    assert labels.sum() == 2
-    assert weights[6:].sum() == pytest.approx(0.25 * weights[:6].sum())
+def fine_steps(piece: np.ndarray) -> np.ndarray:
+    """Stands in for the body, which takes its time: a few statistics of neighbouring pixels, the rest is nought."""
+    steps = np.abs(np.diff(piece.astype(np.float32), axis=1)).mean(axis=(0, 2))
+    found = np.zeros(FEATURES, np.float32)
+    found[:4] = steps[::2].mean(), steps[1::2].mean(), abs(steps[::2].mean() - steps[1::2].mean()), piece.mean()
+    return found
 
 
-def test_synthesis_trains_reports_and_exports(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthesis, "load_pretrained", lambda net: None)
-    monkeypatch.setattr(picture_baselines, "frozen_backbone", lambda: picture_baselines.radial_spectrum)
-    torch.manual_seed(0)
-    record = synthesis.train(CONFIG, [manifest], tmp_path)
-    assert record["learnt_from"] == 24 * 3
-    assert record["test"]["picture"]["n_fake"] == 12
-    assert record["test"]["all"]["auroc"] > 0.9  # a checkerboard is easy
-    assert set(record["place"]["rivals"]) == {"file format and size", "radial spectrum", "frozen backbone probe"}
-    (tmp_path / "run.json").write_text(json.dumps(record))
-    entry = synthesis.export(tmp_path, tmp_path / "weights")
+def test_synthesis_trains_reports_and_exports(
+    manifest: Path, tmp_path: Path, small_body: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthesis, "Extractor", lambda: fine_steps)
+    out = tmp_path / "run"
+    out.mkdir()
+    record = synthesis.train(SYNTHESIS | {"pair_cache": str(tmp_path / "pairs")}, [manifest], out)
+    assert record["learnt_from"] == 36 + 36
+    assert record["pairs"] == {"transposed": 2 * 6}
+    assert record["left_out"]["picture"]["n_fake"] == 36
+    assert record["left_out"]["all"]["auroc"] > 0.9  # a checkerboard is easy
+    assert record["codecs"]["JPEG 50"]["picture"]["n"] == 3 * 12
+    assert set(record["place"]["all"]["rivals"]) == {
+        "file format and size", "radial spectrum", "frozen backbone probe",
+    }  # fmt: skip
+    (out / "run.json").write_text(json.dumps(record))
+    entry = synthesis.export(out, tmp_path / "weights")
     assert entry["max_difference"]["logit"] < 0.05
+    assert entry["temperature"] == record["temperature"]
     for path, _ in entry["files"]["openvino"]:
         assert (tmp_path / "weights" / path).stat().st_size < 25e6
+    with (tmp_path / "weights" / "synthesis" / "oof.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 72
+    assert rows[0]["path"] == f"{manifest.parent.name}/train_real_0.jpg"
+    assert all(np.isfinite(float(row["logit"])) for row in rows)
+
+
+def test_the_net_says_what_the_fitted_head_says(tmp_path: Path, small_body: None) -> None:
+    extract = picture_features.Extractor()
+    crops = [make(seed, 64) for seed in range(4) for make in (photo, generated)]
+    statistics = np.array([extract(one) for one in crops])
+    scale = picture_head.Scale.of(statistics)
+    labels = np.array([False, True] * 4)
+    heads = {
+        name: picture_head.Moments([(scale(statistics), labels ^ flip, np.ones(8))]).solve(1.0)
+        for name, flip in zip(HEADS, (False, True), strict=True)
+    }
+    synthesis._save_net(heads, scale, tmp_path / "net.pt")
+    net = SynthesisNet().eval()
+    net.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
+    with torch.inference_mode():
+        said = net(torch.from_numpy(patches.to_batch(crops, (127.0,) * 3, (128.0,) * 3)))
+    np.testing.assert_allclose(said["logit"], heads["picture"](scale(statistics)), atol=2e-2)
+    assert said["logit"][labels].min() > 0.5 > -0.5 > said["logit"][~labels].max()  # eight crops are learnt by heart
+    assert said["face_logit"][~labels].min() > 0.5
+    assert said["cam"].shape == (8, 4, 4)
+
+
+def test_a_statistic_far_out_says_no_more_than_one_at_the_limit() -> None:
+    scale = picture_head.Scale.of(np.random.default_rng(0).normal(0, 1, (50, 3)).astype(np.float32))
+    assert np.abs(scale(np.full((1, 3), 1e6, np.float32))).max() == REACH
+
+
+def test_ridge_from_moments_equals_the_one_from_rows() -> None:
+    from sklearn.linear_model import Ridge
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(0, 1, (200, 5)).astype(np.float32), rng.random(200) < 0.4
+    w = rng.uniform(0.5, 2, 200)
+    head = picture_head.Moments([(x[:80], y[:80], w[:80]), (x[80:], y[80:], w[80:])]).solve(10.0)
+    other = Ridge(alpha=10.0).fit(x, np.where(y, 1, -1), sample_weight=w)
+    np.testing.assert_allclose(head.weight, other.coef_, atol=1e-3)
+    assert head.bias == pytest.approx(other.intercept_, abs=1e-3)
+
+
+def test_pairs_weigh_their_share_and_only_those_of_known_sources_count() -> None:
+    pairs = picture_pairs.Pairs(np.arange(24, dtype=np.float32).reshape(3, 2, 2, 2), ("a", "b", "a"))
+    statistics, labels, weights = synthesis._pair_rows(pairs, {"a"}, 30.0)
+    assert statistics.shape == (8, 2)
+    assert statistics[0].tolist() == [0, 1]
+    assert statistics[4].tolist() == [16, 17]
+    assert labels.tolist() == [False, False, True, True] * 2
+    assert weights.sum() == pytest.approx(30.0)
 
 
 def test_a_run_resumes_after_its_last_epoch(manifest: Path, tmp_path: Path) -> None:
