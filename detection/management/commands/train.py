@@ -40,8 +40,10 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("branch", help="spatial, temporal, frequency, synthesis, audio, av_sync, physiology or custom")
-        parser.add_argument("--config", type=Path, required=True, help="settings of the run, e.g. configs/spatial.toml")
+        parser.add_argument(
+            "branch", help="spatial, temporal, frequency, synthesis, audio, av_sync, physiology or custom"
+        )
+        parser.add_argument("--config", type=Path, required=True, help="settings, e.g. configs/spatial.toml")
         parser.add_argument(
             "--data",
             type=Path,
