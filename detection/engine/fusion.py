@@ -220,7 +220,9 @@ def fuse(
     if not abstain and score is not None and not is_clear(score, interval, thresholds, stack.clear_margin):
         abstain = "uncertain_band"
     label: Label = "inconclusive" if score is None or abstain else thresholds.label(score)
-    channels = tuple(ChannelVerdict(o.channel, o.score, thresholds.label(o.score)) for o in opinions)
+    channels = tuple(
+        ChannelVerdict(o.channel, o.score, _limits(o, kind, thresholds, stack).label(o.score)) for o in opinions
+    )
     verdict = Verdict(
         label=label,
         score=score,
@@ -238,6 +240,11 @@ def fuse(
         seconds=dict(seconds or {}),
     )
     return replace(verdict, rationale=wording.rationale(kind, verdict))
+
+
+def _limits(opinion: ChannelOpinion, kind: Kind, thresholds: Thresholds, stack: Stack) -> Thresholds:
+    """Return what a channel is labelled by: a voice by the thresholds of recordings, in a clip as by itself."""
+    return stack.thresholds["audio"] if opinion.channel == "voice" and kind == "video" else thresholds
 
 
 def opinions_of(kind: Kind, evidence: Sequence[Evidence], stack: Stack) -> tuple[ChannelOpinion, ...]:

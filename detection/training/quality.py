@@ -108,12 +108,33 @@ def _head(fusion: Mapping[str, Any], items: Sequence[Item]) -> str:
 
 Written by `manage.py quality` from stored runs; fusion version {fusion["version"]}. Do not edit by hand.
 
-The bar: {GOALS}, on sources and generators never trained on. Where a figure falls short, it says so.
+The bar: {GOALS}, on sources and generators never trained on. {" ".join(verdicts_on(fusion["cross_validated"]))}
 
 **Left out** is the headline: every file is judged by heads and by a fusion, thresholds included, that saw neither its
 source nor its generator nor its subject. **In distribution** stands beside it to show how much knowing the source
 flatters. Intervals are 95 %, by drawing whole subjects or scenes again (AUROC) or exact (shares). Files were cut and
 stored alike for both classes ({said})."""
+
+
+def verdicts_on(left_out: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return one sentence for each kind: which parts of the bar its held-out figures miss."""
+    sentences = []
+    for kind, one in left_out.items():
+        if kind not in KINDS:
+            continue
+        reached = {
+            "AUROC": one["auroc"] >= 0.95,
+            "EER": one["eer"] <= 0.10,
+            "F1": one["f1"] >= 0.90,
+            "ECE": one["ece_even"] <= 0.05,
+            "false positives": one["fpr"] <= 0.02,
+            "abstention": one["coverage"] >= 0.80 and (one["selective_accuracy"] or 0) >= 0.98,
+        }
+        missed = [name for name, met in reached.items() if not met]
+        sentences.append(
+            f"**{NAMES[kind]}:** below it in {', '.join(missed)}." if missed else f"**{NAMES[kind]}:** reached."
+        )
+    return sentences
 
 
 def _headline(fusion: Mapping[str, Any]) -> str:

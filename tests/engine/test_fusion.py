@@ -87,6 +87,15 @@ def test_cloned_voice_over_genuine_picture_is_fake_and_names_the_voice() -> None
     assert verdict.contributions["audio"] > 0
 
 
+def test_a_voice_has_the_same_label_in_a_clip_as_by_itself() -> None:
+    strict = replace(STACK, thresholds={**STACK.thresholds, "audio": Thresholds(fake=0.9, real=0.1)})
+    voice = said("audio", 0.8, "voice")
+    alone = fuse("audio", [voice], stack=strict)
+    clip = fuse("video", [said("spatial", 0.5), voice], stack=strict)
+    assert alone.label == "inconclusive"
+    assert {c.channel: c.label for c in clip.channels}["voice"] == "inconclusive"
+
+
 def test_a_genuine_voice_does_not_make_a_doubtful_picture_genuine() -> None:
     verdict = fuse("video", [said("spatial", 0.57), said("audio", 0.01, "voice")], stack=STACK)
     alone = fuse("video", [said("spatial", 0.57)], stack=STACK)

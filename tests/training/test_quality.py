@@ -179,3 +179,17 @@ def test_a_run_of_baselines_goes_on_where_it_was_killed(tmp_path: Path, monkeypa
     assert asked == ["audio/0", "audio/1", "audio/2"]
     assert [one.key for one in found] == asked
     assert found[0].numbers == {"form": [1.0]}
+
+
+def test_the_page_names_what_misses_the_bar():
+    good = {
+        "auroc": 0.97,
+        "eer": 0.05,
+        "f1": 0.92,
+        "ece_even": 0.03,
+        "fpr": 0.01,
+        "coverage": 0.9,
+        "selective_accuracy": 0.99,
+    }
+    kinds = {"image": good, "audio": good | {"eer": 0.2, "selective_accuracy": None}, "voice": good}
+    assert quality.verdicts_on(kinds) == ["**Pictures:** reached.", "**Speech:** below it in EER, abstention."]
