@@ -217,12 +217,12 @@ def fuse(
     contributions = contributions_of(opinions)
     intervals = fake_intervals(kind, evidence, stack, thresholds)
     abstain = abstain_reason(kind, opinions, evidence, score, thresholds, stability, contributions)
+    if not abstain and kind == "video" and not _is_carried(opinions, score, thresholds, stack):
+        abstain = "uncertain_band"
     if not abstain and score is not None and not is_clear(score, interval, thresholds, stack.clear_margin):
         abstain = "uncertain_band"
     label: Label = "inconclusive" if score is None or abstain else thresholds.label(score)
-    channels = tuple(
-        ChannelVerdict(o.channel, o.score, _limits(o, kind, thresholds, stack).label(o.score)) for o in opinions
-    )
+    channels = tuple(ChannelVerdict(o.channel, o.score, _own_label(o, kind, thresholds, stack)) for o in opinions)
     verdict = Verdict(
         label=label,
         score=score,
@@ -242,9 +242,19 @@ def fuse(
     return replace(verdict, rationale=wording.rationale(kind, verdict))
 
 
-def _limits(opinion: ChannelOpinion, kind: Kind, thresholds: Thresholds, stack: Stack) -> Thresholds:
-    """Return what a channel is labelled by: a voice by the thresholds of recordings, in a clip as by itself."""
-    return stack.thresholds["audio"] if opinion.channel == "voice" and kind == "video" else thresholds
+def _is_carried(opinions: Sequence[ChannelOpinion], score: float | None, thresholds: Thresholds, stack: Stack) -> bool:
+    """Whether a "fake" said of a clip rests on a channel that can tell and says so by itself."""
+    if score is None or thresholds.label(score) != "fake":
+        return True
+    return any(_own_label(o, "video", thresholds, stack) == "fake" for o in opinions)
+
+
+def _own_label(opinion: ChannelOpinion, kind: Kind, thresholds: Thresholds, stack: Stack) -> Label:
+    """Return a channel's label by itself: a voice's by the thresholds of recordings, in a clip as alone."""
+    if not opinion.can_tell:
+        return "inconclusive"
+    limits = stack.thresholds["audio"] if opinion.channel == "voice" and kind == "video" else thresholds
+    return limits.label(opinion.score)
 
 
 def opinions_of(kind: Kind, evidence: Sequence[Evidence], stack: Stack) -> tuple[ChannelOpinion, ...]:

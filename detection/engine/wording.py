@@ -36,7 +36,8 @@ def shows_unchecked_face(evidence: Sequence[Evidence], contributions: Mapping[st
 
 
 def _fake(kind: Kind, verdict: Verdict) -> list[str]:
-    suspects = [c for c in verdict.channels if c.label == "fake"] or list(verdict.channels[:1])
+    likeliest = sorted(verdict.channels, key=lambda c: -c.score)[:1]
+    suspects = [c for c in verdict.channels if c.label == "fake"] or likeliest
     places = ", ".join(PART[c.channel] for c in suspects)
     first = f"This {THING[kind]} is probably fake ({_chance(verdict)}): {places} {_gives(suspects)} it away"
     return [

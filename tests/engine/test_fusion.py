@@ -96,6 +96,23 @@ def test_a_voice_has_the_same_label_in_a_clip_as_by_itself() -> None:
     assert {c.channel: c.label for c in clip.channels}["voice"] == "inconclusive"
 
 
+def test_a_clip_is_called_fake_only_by_a_channel_that_can_tell_and_says_so() -> None:
+    strict = replace(STACK, thresholds={**STACK.thresholds, "audio": Thresholds(fake=0.97, real=0.1)})
+    blind = replace(
+        strict, stackers={**STACK.stackers, "image_face": replace(STACK.stackers["image_face"], auroc_low=0.4)}
+    )
+    limits = Thresholds(fake=0.6, real=0.4)
+    heard = [said("spatial", 0.85), said("audio", 0.8, "voice")]
+    assert fuse("video", heard, stack=strict, thresholds=limits).label == "fake"
+    verdict = fuse("video", heard, stack=blind, thresholds=limits)
+    assert verdict.score is not None
+    assert verdict.score > limits.fake
+    assert (verdict.label, verdict.abstain_reason) == ("inconclusive", "uncertain_band")
+    sure = fuse("video", [heard[0], said("audio", 0.99, "voice")], stack=blind, thresholds=limits)
+    assert sure.label == "fake"
+    assert "the voice gives it away" in sure.rationale
+
+
 def test_a_genuine_voice_does_not_make_a_doubtful_picture_genuine() -> None:
     verdict = fuse("video", [said("spatial", 0.57), said("audio", 0.01, "voice")], stack=STACK)
     alone = fuse("video", [said("spatial", 0.57)], stack=STACK)
