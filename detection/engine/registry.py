@@ -165,7 +165,7 @@ BRANCHES: dict[str, BranchSpec] = {
 }
 
 # What the fusion and the face measurements were fitted to: (path below ml_weights/, sha256 hex).
-FUSION: tuple[str, str] = ("fusion/fusion.json", "3c90e3dd0e838bf9f766458bc70a1677da14c9df3f538250c508f2894efc0883")
+FUSION: tuple[str, str] = ("fusion/fusion.json", "bfd30d7a51efcb16ed68e98e1b6d3842c47646f4e652820e95b2f4593e8f3f8b")
 PHYSIOLOGY: tuple[str, str] = (
     "physiology/physiology.json",
     "6e0cfe1e9e2d865605280a00f858c17b77af35a2d72a87e1e51359942fb67e0a",
