@@ -99,6 +99,7 @@ SKIP_REASONS: dict[str, str] = {
     "not_a_video": "Only for video",
     "too_short": "Too short",
     "too_small": "Too small",
+    "no_texture": "No photographic texture",
     "face_too_small": "Face too small",
     "no_manifest": "None present",
 }
