@@ -93,8 +93,10 @@ def test_a_finished_run_is_not_continued(manifest, tmp_path):
     assert saved(tmp_path / "run")["taken_up"] == 0
 
 
-def test_epochs_outside_of_a_run_go_nowhere():
+def test_epochs_outside_of_a_run_go_nowhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     records.log_epoch(1, loss=0.5)
+    assert list(tmp_path.iterdir()) == []
 
 
 class Server(HTTPServer):
