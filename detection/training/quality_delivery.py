@@ -115,4 +115,5 @@ def _total(kind: str, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _is_called_fake(judgement: Judgement) -> bool:
-    return judgement.score >= judgement.verdict.thresholds["fake"]
+    """Whether the label says so: a score beyond the threshold is not enough where the rule over channels abstains."""
+    return judgement.verdict.label == "fake"

@@ -26,6 +26,7 @@ from detection.engine.errors import EngineError
 from detection.engine.types import Scene
 from detection.training import metrics, stacking
 
+HEADER = ["modality", "label", "source", "feature=value ..."]
 LIMIT = 0.55  # balanced accuracy that the classifier may reach
 FOLDS = 5
 MIN_ROWS = 30
@@ -243,7 +244,7 @@ def save(rows: Sequence[Row], path: Path) -> None:
     names = {source: f"s{i}" for i, source in enumerate(sorted({row.source for row in rows}))}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["modality", "label", "source", "feature=value ..."])
+    writer.writerow(HEADER)
     for row in rows:
         values = [f"{name}={value:.5g}" for name, value in row.values.items()]
         writer.writerow([row.modality, row.label, names[row.source], *values])
@@ -253,10 +254,11 @@ def save(rows: Sequence[Row], path: Path) -> None:
 
 
 def load(path: Path) -> list[Row]:
-    """Return the rows of a stored table."""
+    """Return the rows of a stored table. Raises OSError, or ValueError when the file is another kind of table."""
     data = path.read_bytes()
     lines = csv.reader(io.StringIO((gzip.decompress(data) if path.suffix == ".gz" else data).decode()))
-    next(lines)
+    if next(lines, None) != HEADER:
+        raise ValueError(f"its first line is not {','.join(HEADER)}, which `audit_shortcuts --out` writes")
     rows = []
     for modality, label, source, *values in lines:
         pairs = (value.partition("=") for value in values)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,12 @@ class Serving:
         connection = self.connect()
         connection.request("GET", path, headers=headers)
         return connection.getresponse()
+
+    def what_it_does(self) -> str:
+        """The end of its log, after every thread was asked what it is doing."""
+        self.process.send_signal(signal.SIGUSR1)
+        time.sleep(2)
+        return self.log.read_text()[-20_000:]
 
     def memory_mb(self) -> float:
         status = Path(f"/proc/{self.process.pid}/status").read_text()

@@ -34,6 +34,15 @@ def test_starts_answers_and_stops(start: Callable[..., Serving]) -> None:
     assert time.monotonic() - began < 10
 
 
+def test_says_what_its_threads_do_and_goes_on(start: Callable[..., Serving]) -> None:
+    serving = start()
+    serving.first_line()
+    said = serving.what_it_does()
+    assert "worker.py" in said
+    assert "_answer_bells" in said
+    assert serving.get("/accounts/login/").status == 200
+
+
 def test_second_signal_leaves_at_once(start: Callable[..., Serving]) -> None:
     serving = start(STOP_GRACE_S="60")
     serving.first_line()

@@ -138,3 +138,11 @@ def test_the_command_exports_a_custom_run_in_three_formats(run, tmp_path):
 def test_what_cannot_be_done_is_said(words, said):
     with pytest.raises(CommandError, match=said):
         call_command("export", *words)
+
+
+def test_a_manifest_that_gives_no_sample_is_refused(tmp_path):
+    (tmp_path / "m.csv").write_text("path,label,source_repo,split\na.jpg,real,a,test\nb.jpg,fake,b,test\n")
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"no picture")
+    with pytest.raises(CommandError, match=r"gave no sample for frequency: [012] held-out files were tried"):
+        call_command("export", "frequency", "--format", "onnx", "--manifest", str(tmp_path / "m.csv"))

@@ -145,3 +145,16 @@ def test_the_command_measures_files(tmp_path: Path) -> None:
 def test_the_command_wants_a_table_or_manifests() -> None:
     with pytest.raises(CommandError, match="either --table or"):
         call_command("audit_shortcuts")
+
+
+@pytest.mark.parametrize("content", [b"path,label\na.jpg,real\n", b"", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_another_kind_of_table_is_refused_with_a_sentence(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CommandError, match="is not a table of this command"):
+        call_command("audit_shortcuts", "--table", str(tmp_path / name))
+
+
+def test_a_missing_table_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="is not a table of this command"):
+        call_command("audit_shortcuts", "--table", str(tmp_path / "none.csv"))

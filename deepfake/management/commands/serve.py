@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
@@ -163,6 +164,7 @@ def _on_signals(stop: Any) -> None:
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
+    faulthandler.register(signal.SIGUSR1)  # what every thread is doing, to standard error: for a server that hangs
 
 
 def _stop_and_say_so(stop: Any) -> None:

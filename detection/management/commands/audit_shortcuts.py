@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Command(BaseCommand):
             raise CommandError("Give one --root for each --manifest.")
         if bool(options["table"]) == bool(options["manifest"]):
             raise CommandError("Give either --table or at least one --manifest.")
-        rows = shortcut_audit.load(options["table"]) if options["table"] else self.rows(options)
+        rows = stored(options["table"]) if options["table"] else self.rows(options)
         if options["out"]:
             shortcut_audit.save(rows, options["out"])
         findings = shortcut_audit.audit(rows, reported=options["reported"])
@@ -59,6 +60,13 @@ class Command(BaseCommand):
                 rows += shortcut_audit.table_of([line], root)
                 progress.step()
         return rows
+
+
+def stored(table: Path) -> list[Row]:
+    try:
+        return shortcut_audit.load(table)
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise CommandError(f"{table} is not a table of this command: {error}.") from error
 
 
 def chosen(manifest: Path, per_source: int | None) -> list[dict[str, str]]:

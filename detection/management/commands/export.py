@@ -51,7 +51,7 @@ class Command(BaseCommand):
         if options["format"] != "openvino":
             try:
                 entry = _convert(branch, run, options, entry)
-            except (ValueError, EngineError, ModuleNotFoundError) as error:
+            except (ValueError, OSError, EngineError, ModuleNotFoundError) as error:
                 raise CommandError(f"{error}") from error
         self.stdout.write(json.dumps(entry, indent=2, default=str))
 
@@ -66,6 +66,11 @@ def _convert(branch: str, run: Path | None, options: dict[str, Any], entry: Any)
         raise CommandError(f"{ir} does not exist: export the branch to OpenVINO first.")
     files = conversion.chosen_files(options["manifest"], options["samples"]) if options["manifest"] else []
     samples = _samples(branch, run, files)
+    if options["manifest"] and not samples:
+        raise CommandError(
+            f"{options['manifest']} gave no sample for {branch}: {len(files)} held-out files were tried. It needs "
+            "files of sources outside the training split that the branch can judge (a face, speech, enough texture)."
+        )
     out: Path = options["out"] or Path(settings.DATA_DIR) / "export" / name
     report: dict[str, Any] = {"exported": entry} if entry else {}
     if options["format"] == "onnx":
@@ -77,6 +82,7 @@ def _convert(branch: str, run: Path | None, options: dict[str, Any], entry: Any)
         conversion.to_int8(ir, samples, path)
         net = conversion.openvino_net(path)
     report |= {"file": str(path), "bytes": {"openvino fp16": conversion.size_of(ir), "this": conversion.size_of(path)}}
+    report |= {"files": {"tried": len(files), "used": len(samples)}} if files else {}
     if samples:
         report["compared"] = conversion.compare(conversion.openvino_net(ir), net, samples)
     return report
