@@ -14,6 +14,7 @@ WINDOW_S = 600
 VIEWS = 120  # per address and window
 CHECKS = 20  # of files, which cost more
 MAX_FILE_BYTES = 30_000_000  # larger than any report that is issued
+MAX_JSON_BYTES = 4_000_000  # likewise; canonical form costs far more a byte than a PDF's signature
 
 
 def wait_s(name: str, request: HttpRequest, limit: int) -> int:

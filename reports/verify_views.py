@@ -65,7 +65,8 @@ def _told(issue: ReportIssue | None) -> dict[str, Any]:
 def _examined(request: HttpRequest, issue: ReportIssue | None) -> FileCheck:
     """Check the file that was sent; it is read from the request and kept nowhere."""
     too_large = FileCheck("error", "This file is too large", "Reports are far smaller. Choose the PDF or JSON itself.")
-    if int(request.META.get("CONTENT_LENGTH") or 0) > limits.MAX_FILE_BYTES + SLACK_BYTES:
+    announced = request.META.get("CONTENT_LENGTH") or ""
+    if announced.isdigit() and int(announced) > limits.MAX_FILE_BYTES + SLACK_BYTES:
         return too_large
     file: UploadedFile[bytes] | None = request.FILES.get("file")
     if file is None:
@@ -73,6 +74,8 @@ def _examined(request: HttpRequest, issue: ReportIssue | None) -> FileCheck:
     if (file.size or 0) > limits.MAX_FILE_BYTES:
         return too_large
     data = file.read()
+    if len(data) > limits.MAX_JSON_BYTES and not data.startswith(b"%PDF-"):
+        return too_large
     try:
         checked = seals.check(data, signing.keyring())
     except seals.SealBroken as broken:

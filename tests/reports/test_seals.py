@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from pypdf import PdfReader
 
-from reports import canonical, seals, signing
+from reports import canonical, seals, services, signing
 from reports.services import Issued
 
 pytestmark = pytest.mark.services
@@ -128,12 +133,38 @@ def test_bytes_put_in_front_of_a_pdf_report(issued_pdf: Issued) -> None:
 
 
 def test_the_signature_of_another_report(issued_pdf: Issued, finished, alice) -> None:
-    from reports import services
-
     other = services.issue(job=finished, wanted="pdf", actor=alice)
     value = re.compile(rb"%Value (.{88})\n")
     foreign = value.findall(other.pdf)[-1]
     assert reason(value.sub(lambda _: b"%Value " + foreign + b"\n", issued_pdf.pdf)) == "altered"
+
+
+def test_the_guides_own_lines_verify_a_pdf(issued_pdf: Issued, tmp_path: Path) -> None:
+    """docs/reports.md shows how to do it with nothing of ours; what it shows works, and finds a changed byte."""
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "reports.md").read_text()
+    [script] = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    key = tmp_path / "key.pem"
+    key.write_text(signing.keyring()[issued_pdf.issue.key_id].pem)
+    for name, data in {"good.pdf": issued_pdf.pdf, "bad.pdf": flipped(issued_pdf.pdf, 700)}.items():
+        (tmp_path / name).write_bytes(data)
+        command = [sys.executable, "-c", script, str(tmp_path / name), str(key)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert (done.returncode == 0) == (name == "good.pdf"), done.stderr
+
+
+def test_openssl_verifies_a_json_report(issued_json: Issued, tmp_path: Path) -> None:
+    """Another implementation comes to the same: its Ed25519 over the canonical bytes without the value."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    document = json.loads(issued_json.json)
+    value = base64.b64decode(document["signature"].pop("value"))
+    message = issued_json.json.replace(b',"value":"' + base64.b64encode(value) + b'"', b"")
+    for name, data in {"key.pem": b"", "message": message, "signature": value}.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "key.pem").write_text(signing.keyring()[issued_json.issue.key_id].pem)
+    command = "openssl pkeyutl -verify -pubin -inkey key.pem -rawin -in message -sigfile signature".split()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr + done.stdout
 
 
 # Keys and other files -------------------------------------------------------------------------------------------------

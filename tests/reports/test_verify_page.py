@@ -105,14 +105,19 @@ def test_a_dropped_file_is_kept_nowhere(client, issued_pdf, data_dir: Path) -> N
 
 def test_a_file_that_is_too_large_is_not_read(client, issued_json, monkeypatch) -> None:
     monkeypatch.setattr(limits, "MAX_FILE_BYTES", 1000)
-    page = drop(client, url(issued_json.issue), bytes(2000)).content.decode()
-    assert "too large" in page
+    assert "too large" in drop(client, url(issued_json.issue), bytes(2000)).content.decode()
+
+
+def test_json_that_would_take_long_is_not_parsed(client, issued_json, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "MAX_JSON_BYTES", 1000)
+    monkeypatch.setattr(seals, "check", lambda *anything: pytest.fail("It was parsed."))
+    assert "too large" in drop(client, url(issued_json.issue), b'{"a":' + b"1" * 2000).content.decode()
 
 
 def test_a_report_that_was_taken_back(client, issued_json) -> None:
     services.revoke(issue=issued_json.issue, reason="The wrong file was examined.")
     page = client.get(url(issued_json.issue)).content.decode()
-    assert "It was taken back" in page
+    assert "This report was taken back" in page
     assert "The wrong file was examined." in page
     assert "Unchanged, but taken back" in drop(client, url(issued_json.issue), issued_json.json).content.decode()
 
