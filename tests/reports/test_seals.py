@@ -162,7 +162,19 @@ def test_openssl_verifies_a_json_report(issued_json: Issued, tmp_path: Path) -> 
     for name, data in {"key.pem": b"", "message": message, "signature": value}.items():
         (tmp_path / name).write_bytes(data)
     (tmp_path / "key.pem").write_text(signing.keyring()[issued_json.issue.key_id].pem)
-    command = "openssl pkeyutl -verify -pubin -inkey key.pem -rawin -in message -sigfile signature".split()
+    command = [
+        "openssl",
+        "pkeyutl",
+        "-verify",
+        "-pubin",
+        "-inkey",
+        "key.pem",
+        "-rawin",
+        "-in",
+        "message",
+        "-sigfile",
+        "signature",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr + done.stdout
 
