@@ -64,7 +64,7 @@ def pdf(job: Job, content: dict[str, Any], signed_json: bytes = b"") -> bytes:
     attached = []
     if signed_json:
         attached = [weasyprint.Attachment(string=signed_json, name=ATTACHED_NAME, description="This report, signed")]
-    return bytes(page.write_pdf(stylesheets=[style], attachments=attached))
+    return bytes(page.write_pdf(stylesheets=[style], attachments=attached, pdf_tags=True))
 
 
 def scan_code(text: str) -> ScanCode:

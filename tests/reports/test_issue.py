@@ -136,6 +136,13 @@ def test_pages_are_a4_and_numbered(issued_pdf) -> None:
         assert f"Page {number} of {len(pages)}" in page.extract_text()
 
 
+def test_a_reader_can_hear_the_report(issued_pdf) -> None:
+    root = PdfReader(io.BytesIO(issued_pdf.pdf)).trailer["/Root"]
+    assert root["/MarkInfo"]["/Marked"]
+    assert root["/Lang"] == "en"
+    assert "/StructTreeRoot" in root
+
+
 def test_frame_and_heatmap_stand_side_by_side(finished) -> None:
     heat = finished.result.artifacts.get(kind="saliency_map")
     red = factories.png_bytes(colour=(250, 10, 10))
