@@ -12,6 +12,7 @@ from deepfake import storage
 from deepfake.errors import DomainError
 from detection.models import BranchScore, ExplanationArtifact, InferenceResult, Job, JobStatus, Media
 from reports import quality, rerun, reviewed, summary
+from reports.canonical import MAX_SAFE_INTEGER
 from reports.moments import moment
 
 SCHEMA = "deepfake-report/2"
@@ -69,7 +70,7 @@ def build(job: Job, issue: Issue | None = None) -> dict[str, Any]:
     details = result.details
     worth = quality.of_verdict(job.media.kind, result.model_version.name)
     limits = [*LIMITS, SIGNED_LIMIT if issue else UNSIGNED_LIMIT]
-    return {
+    content = {
         "schema": SCHEMA,
         "report": _issue(issue),
         "summary": summary.summary_of(job, result, worth),
@@ -88,6 +89,7 @@ def build(job: Job, issue: Issue | None = None) -> dict[str, Any]:
         "method": list(METHOD),
         "limits": limits,
     }
+    return {name: _exact(value) for name, value in content.items()}
 
 
 def result_of(job: Job) -> InferenceResult:
@@ -98,6 +100,20 @@ def result_of(job: Job) -> InferenceResult:
             status=409,
         )
     return job.result
+
+
+def _exact(value: Any) -> Any:
+    """What can be signed: a whole number that not every reader holds exactly becomes text.
+
+    A hostile container may claim 2**63 frames; its report is issued all the same.
+    """
+    if isinstance(value, dict):
+        return {str(name): _exact(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_exact(inner) for inner in value]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_SAFE_INTEGER:
+        return str(value)
+    return value
 
 
 def _issue(issue: Issue | None) -> dict[str, Any] | None:

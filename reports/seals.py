@@ -20,7 +20,7 @@ from typing import Any
 from reports import canonical
 from reports.signing import ALGORITHM, Keyring, PublicKey, Signer
 
-SIGNATURE_CHARACTERS = 88  # 64 bytes in Base64
+REPORT_SCHEMAS = "deepfake-report/"
 PDF_MARK = b"%Deepfake-Report-Signature"
 _PDF_TRAILER = re.compile(
     rb"%Deepfake-Report-Signature 1 Ed25519\n%Report (rpt_[0-9a-f]{32})\n%Key ([0-9a-f]{32})\n"
@@ -178,8 +178,9 @@ def _verify(key: PublicKey, message: bytes, signature: bytes) -> None:
 
 
 def _report_id(document: dict[str, Any]) -> str:
+    """The id of a report; a bundle's manifest is signed too, but it is none."""
     issue = document.get("report")
     report_id = issue.get("id") if isinstance(issue, dict) else None
-    if not isinstance(report_id, str):
-        raise SealBroken("not_a_report", "The file is signed, but it is no report.")
+    if not str(document.get("schema")).startswith(REPORT_SCHEMAS) or not isinstance(report_id, str):
+        raise SealBroken("not_a_report", "The file is intact and signed, but it is no report.")
     return report_id

@@ -270,6 +270,13 @@ def test_the_command_checks_both_forms_and_bundles(archive, issued, tmp_path) ->
         verify(tmp_path / "r.pdf", "--bundle", folder)
 
 
+def test_a_manifest_is_signed_but_is_no_report(archive, tmp_path) -> None:
+    with zipfile.ZipFile(io.BytesIO(archive)) as source:
+        (tmp_path / "m.json").write_bytes(source.read("MANIFEST.json"))
+    with pytest.raises(CommandError, match="it is no report"):
+        verify(tmp_path / "m.json")
+
+
 def test_the_command_needs_no_database_with_a_key_file(issued, tmp_path, django_db_blocker) -> None:
     key = tmp_path / "issuer.pem"
     key.write_text(signing.keyring()[issued.issue.key_id].pem)

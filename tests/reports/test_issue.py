@@ -154,6 +154,13 @@ def test_frame_and_heatmap_stand_side_by_side(finished) -> None:
     assert spectrum.original == ""
 
 
+def test_a_container_that_claims_absurd_numbers_gets_its_report(finished, alice) -> None:
+    finished.media.info = {"fps": 25.0, "frame_count": 2**63, "metadata": {"Title": "\u0000\uffff<b>"}}
+    finished.media.save()
+    found = json.loads(services.issue(job=finished, wanted="json", actor=alice).json)
+    assert found["item"]["facts"]["frame_count"] == str(2**63)
+
+
 def test_a_report_is_not_lost_with_a_picture(finished, alice) -> None:
     for file in finished.result.artifacts.all():
         storage.destroy(file.storage_name)

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 
 from reports import seals, signing
 
-DOCUMENT = {"report": {"id": "rpt_" + "0a" * 16}, "score": 0.91}
+DOCUMENT = {"schema": "deepfake-report/2", "report": {"id": "rpt_" + "0a" * 16}, "score": 0.91}
 
 
 def said(*arguments: str) -> str:

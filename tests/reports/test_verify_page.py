@@ -84,7 +84,7 @@ def test_a_file_without_an_id(client, issued_json) -> None:
 
 
 def test_a_file_signed_with_our_key_that_was_never_issued(client, db) -> None:
-    forged = seals.seal_json({"report": {"id": "rpt_" + "0a" * 16}}, signing.signer())
+    forged = seals.seal_json({"schema": "deepfake-report/2", "report": {"id": "rpt_" + "0a" * 16}}, signing.signer())
     page = drop(client, reverse("reports:verify_any"), forged).content.decode()
     assert "Signed here, but not on record" in page
 
