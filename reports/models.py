@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -11,6 +11,28 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, Organization
 from detection.models import Job, Label
+
+
+class IssueQuerySet(models.QuerySet["ReportIssue"]):
+    def visible_to(self, viewer: Any) -> Self:
+        organization = viewer if isinstance(viewer, Organization) else getattr(viewer, "organization", None)
+        return self.none() if organization is None else self.filter(organization=organization)
+
+    def matching(self, q: str) -> Self:
+        """By the report's or the analysis's id, the start of a digest, or a part of the item's name."""
+        q = q.strip()
+        if not q:
+            return self
+        found = models.Q(job__media__filename__icontains=q)
+        if len(q) >= 8:
+            low = q.lower()
+            for digest in ("sha256", "json_sha256", "media_sha256"):
+                found |= models.Q(**{f"{digest}__startswith": low})
+        try:
+            identity = uuid.UUID(q.removeprefix("rpt_").removeprefix("job_"))
+        except ValueError:
+            return self.filter(found)
+        return self.filter(found | models.Q(id=identity) | models.Q(job_id=identity))
 
 
 class ReportFormat(models.TextChoices):
@@ -63,6 +85,8 @@ class ReportIssue(models.Model):
     audit_hash = models.CharField(max_length=64)  # the row of the chain that holds this report's digests
     revoked_at = models.DateTimeField(null=True, blank=True)
     revoked_reason = models.CharField(max_length=300, blank=True)  # shown to whoever verifies the report
+
+    objects = IssueQuerySet.as_manager()
 
     class Meta:
         ordering = ["-issued_at", "-id"]

@@ -36,7 +36,7 @@ def settings_of(job: Job, result: InferenceResult) -> dict[str, Any]:
         "threshold_profile": profile.name if profile else None,
         "threshold_profile_is_own": bool(profile and profile.organization_id),
         "aggregation": AGGREGATION,
-        "stability": STABILITY,
+        "stability": "full" if (result.details.get("stability") or {}).get("full") else STABILITY,
         "model_version": result.model_version.name,
         "weights": dict(weight_digests()) if is_same else {},
         "packages": dict(installed_packages()),
