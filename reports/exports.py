@@ -7,7 +7,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from django.db import transaction
@@ -78,22 +78,32 @@ def response(asked: QueryDict, *, organization: Organization, actor: User | None
     jobs = filters.apply(Job.objects.visible_to(organization)).filter(created_at__lte=until)
     _record(organization, actor, filters, wanted, jobs.count())
     suffix, content_type, write = WRITERS[wanted]
-    answer = StreamingHttpResponse(off_the_loop(write(pages(jobs))), content_type=content_type)
+    answer = StreamingHttpResponse(
+        off_the_loop(write(pages(jobs, timezone.get_current_timezone()))), content_type=content_type
+    )
     answer["Content-Disposition"] = f'attachment; filename="analyses-{until:%Y%m%d-%H%M%S}.{suffix}"'
     answer["Cache-Control"] = "private, no-store"
     return answer
 
 
-def pages(jobs: Any) -> Iterator[list[Row]]:
-    """Yield rows, newest first, a page at a time: no query stays open while a slow reader takes what it got."""
+def pages(jobs: Any, zone: tzinfo = UTC) -> Iterator[list[Row]]:
+    """Yield rows, newest first, a page at a time: no query stays open while a slow reader takes what it got.
+
+    zone: whose days the filters mean; asked for again with every page, because the request has long been answered.
+    """
     names = [where for where, _ in COLUMNS.values()]
     ordered = jobs.order_by("-created_at", "-id")
     place = Q()
-    while found := list(ordered.filter(place).values_list(*names)[:PAGE_ROWS]):
+    while found := _page(ordered.filter(place).values_list(*names), zone):
         rows = [dict(zip(COLUMNS, values, strict=True)) for values in found]
         last = rows[-1]
         place = Q(created_at__lt=last["created_at"]) | Q(created_at=last["created_at"], id__lt=last["job_id"])
         yield [_outward(row) for row in rows]
+
+
+def _page(rows: Any, zone: tzinfo) -> list[Any]:
+    with timezone.override(zone):
+        return list(rows[:PAGE_ROWS])
 
 
 def _outward(row: Row) -> Row:

@@ -68,6 +68,15 @@ def test_the_filters_of_the_page_hold(client, alice, jobs, query, labels) -> Non
     assert [row["label"] for row in rows_of(client, query)] == labels
 
 
+def test_days_are_those_of_the_reader_as_on_the_page(client, alice, organization) -> None:
+    factories.make_job(organization=organization, created_at=datetime(2026, 11, 21, 23, 30, tzinfo=UTC))
+    client.force_login(alice)
+    assert rows_of(client, "&since=2026-11-22") == []
+    client.cookies["timezone"] = "Europe/Berlin"  # there it was half past midnight
+    [row] = rows_of(client, "&since=2026-11-22")
+    assert row["created_at"] == "2026-11-21T23:30:00Z"  # what is written is UTC all the same
+
+
 def test_a_filter_that_makes_no_sense_is_refused_not_left_out(client, alice, jobs) -> None:
     client.force_login(alice)
     response = client.get(f"{URL}?format=csv&score_from=80&score_to=20", headers={"Accept": "application/json"})
