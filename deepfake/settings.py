@@ -22,6 +22,9 @@ DATA_DIR = env.directory(
 )
 KEYS_DIR = DATA_DIR / "keys"
 MASTER_KEY_FILE = Path(env.text("MASTER_KEY_FILE", str(KEYS_DIR / "master.key")))
+# Blank: report_signing.pem and report_public_keys/ in DATA_DIR/keys, made by reports.signing at the first report.
+REPORT_SIGNING_KEY_FILE = env.text("REPORT_SIGNING_KEY_FILE")
+REPORT_PUBLIC_KEYS_DIR = env.text("REPORT_PUBLIC_KEYS_DIR")
 SPOOL_DIR = DATA_DIR / "tmp"
 STATIC_ROOT = DATA_DIR / "static"
 for _folder in (KEYS_DIR, SPOOL_DIR, STATIC_ROOT):

@@ -1,4 +1,4 @@
-"""Reports for integrators: GET /v1/reports/{job_id}?format=json|pdf|html."""
+"""Reports for integrators: GET /v1/reports/{job_id}?format=json|pdf|html|bundle."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Any
 from uuid import UUID
 
 from django.http import Http404, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from accounts import audit
 from accounts.authentication import HasScope, api_key_of, member_of, organization_of
 from detection.models import Job
-from reports import render
-from reports.views import for_report
+from reports import downloads, services
+from reports.api_examples import REPORT_EXAMPLE
 
 
 class ReportView(APIView):
@@ -28,33 +28,42 @@ class ReportView(APIView):
         return JSONRenderer(), "application/json"
 
     @extend_schema(
+        operation_id="get_report",
         summary="Report of a finished analysis",
-        description="All that the verdict rests on: hashes, scores, explanations, thresholds, model digests, limits.",
+        description=(
+            "All that the verdict rests on: hashes, scores, explanations, thresholds, model digests, limits. JSON and "
+            "PDF are signed (Ed25519) and recorded; the header X-Report-Id names the report, and `/verify/{id}/` tells "
+            "anyone what was issued. `bundle` is a zip with the original, both reports and all that it takes to run "
+            "the analysis again. Each call issues a new report."
+        ),
         parameters=[
             OpenApiParameter("job_id", str, OpenApiParameter.PATH, description="`job_…` as returned by /v1/detect"),
-            OpenApiParameter("format", str, enum=list(render.FORMATS), default="json"),
+            OpenApiParameter("format", str, enum=list(services.FORMATS), default="json"),
         ],
         responses={
-            (200, "application/json"): OpenApiTypes.OBJECT,
-            (200, "application/pdf"): OpenApiTypes.BINARY,
-            (200, "text/html"): OpenApiTypes.STR,
+            (200, "application/json"): OpenApiResponse(
+                OpenApiTypes.OBJECT,
+                description="The signed report, in canonical form (RFC 8785); shortened here.",
+                examples=[OpenApiExample("A signed report", value=REPORT_EXAMPLE, response_only=True)],
+            ),
+            (200, "application/pdf"): OpenApiResponse(
+                OpenApiTypes.BINARY, description="The report to print, signed, with the signed JSON attached."
+            ),
+            (200, "application/zip"): OpenApiResponse(OpenApiTypes.BINARY, description="The evidence bundle."),
+            (200, "text/html"): OpenApiResponse(OpenApiTypes.STR, description="A page to read; not signed."),
         },
         tags=["reports"],
     )
-    def get(self, request: Request, job_id: str, **kwargs: Any) -> HttpResponse:
+    def get(self, request: Request, job_id: str, **kwargs: Any) -> HttpResponseBase:
         organization = organization_of(request)
-        job = get_object_or_404(for_report(Job.objects.visible_to(organization)), pk=_uuid(job_id))
         wanted = request.query_params.get("format", "json")
-        response = render.response(job, wanted)
-        audit.record(
-            action="report.read",
-            organization=organization,
-            actor=member_of(request),
-            api_key=api_key_of(request),
-            target=job,
-            details={"format": wanted},
-        )
-        return response
+        services.check_format(wanted)
+        jobs = services.for_report(Job.objects.visible_to(organization))
+        job = get_object_or_404(jobs, pk=_uuid(job_id))
+        actor, api_key = member_of(request), api_key_of(request)
+        if wanted == services.PAGE_FORMAT:
+            return HttpResponse(services.page(job=job, actor=actor, api_key=api_key))
+        return downloads.response(job=job, wanted=wanted, actor=actor, api_key=api_key)
 
 
 def _uuid(job_id: str) -> UUID:

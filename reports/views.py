@@ -1,34 +1,40 @@
-"""The report behind an analysis, as a download or a page."""
+"""The report behind an analysis, as a page or as a signed download; and the list of analyses as a file."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 
-from accounts import audit
+from accounts.authentication import member_of, organization_of
+from deepfake.reader_zone import in_readers_zone
 from detection.models import Job
-from reports import render
+from reports import downloads, exports, services
 
 
 @require_GET
 @login_required
-def report(request: HttpRequest, pk: UUID) -> HttpResponse:
-    job = get_object_or_404(for_report(Job.objects.visible_to(request.user)), pk=pk)
-    wanted = request.GET.get("format", "html")
-    response = render.response(job, wanted)
-    audit.record(
-        action="report.read", organization=job.organization, actor=request.user, target=job, details={"format": wanted}
+def report(request: HttpRequest, pk: UUID) -> HttpResponseBase:
+    job = get_object_or_404(services.for_report(Job.objects.visible_to(request.user)), pk=pk)
+    wanted = request.GET.get("format", services.PAGE_FORMAT)
+    services.check_format(wanted)
+    if wanted == services.PAGE_FORMAT:
+        return HttpResponse(services.page(job=job, actor=member_of(request)))
+    return downloads.response(job=job, wanted=wanted, actor=member_of(request))
+
+
+@require_GET
+@login_required
+@in_readers_zone  # type: ignore[arg-type]  # a stream; it is only passed on
+def export(request: HttpRequest) -> StreamingHttpResponse:
+    """The list of analyses, narrowed as on its page, as a file."""
+    return exports.response(
+        request.GET,
+        organization=organization_of(request),
+        actor=member_of(request),
+        wanted=request.GET.get("format", "csv"),
     )
-    return response
-
-
-def for_report(jobs: QuerySet[Job]) -> QuerySet[Job]:
-    """With all that a report reads: one query, and one each for branches and artifacts."""
-    return jobs.select_related(
-        "organization", "media", "result__model_version", "created_by", "api_key"
-    ).prefetch_related("result__branch_scores", "result__artifacts")

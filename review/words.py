@@ -47,6 +47,7 @@ EVENTS: dict[str, str] = {
     "job.completed": "Analysis completed",
     "job.feedback": "Feedback given",
     "report.read": "Report read",
+    "report.issued": "Report issued",
     "review.opened": "Case opened",
     "review.raised": "Another ground added",
     "review.claimed": "Taken",

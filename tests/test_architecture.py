@@ -23,8 +23,8 @@ BELOW = {
 # What an app shows to the apps above it.
 PUBLIC = {
     "accounts": {"models", "services", "signals", "audit", "authentication"},
-    "detection": {"models", "services", "signals", "engine", "webhooks"},
-    "review": {"models", "services", "signals"},
+    "detection": {"models", "services", "signals", "engine", "webhooks", "cards", "forms", "words"},
+    "review": {"models", "services", "signals", "words"},
     "reports": {"models", "services", "signals"},
 }
 

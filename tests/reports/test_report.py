@@ -12,17 +12,12 @@ from pypdf import PdfReader
 
 from accounts.models import AuditLog
 from detection.models import JobStatus
-from reports import render
-from reports.views import for_report
+from reports import document, render
+from reports.services import for_report
 from tests import factories
 from tests.pages.finished import make_finished
 
 pytestmark = pytest.mark.services
-
-
-@pytest.fixture
-def finished(organization, alice):
-    return make_finished(organization, alice)
 
 
 def page_url(job, wanted: str = "") -> str:
@@ -40,7 +35,7 @@ def words_of(pdf: bytes) -> str:
 def test_json_says_all_that_the_verdict_rests_on(client, alice, finished):
     client.force_login(alice)
     found = json.loads(client.get(page_url(finished, "json")).content)
-    assert found["item"]["sha256"] == "ab" * 32
+    assert found["item"]["sha256"] == finished.media.sha256
     assert found["verdict"]["label"] == "fake"
     assert found["verdict"]["confidence_interval"] == [0.84, 0.96]
     assert found["verdict"]["thresholds"] == {"fake": 0.7, "real": 0.3}
@@ -60,7 +55,7 @@ def test_pdf_can_be_read(client, alice, finished):
     for piece in (
         "Fake",
         "speech.mp4",
-        "abababab",
+        finished.media.sha256[:8],
         "The skin texture around the jaw",
         "real below 30",
         "Limits",
@@ -70,19 +65,22 @@ def test_pdf_can_be_read(client, alice, finished):
 
 
 def test_pdf_shows_the_heatmap_over_its_frame(finished):
-    pages = PdfReader(io.BytesIO(render.pdf(finished))).pages
+    pages = PdfReader(io.BytesIO(render.pdf(finished, document.build(finished)))).pages
     assert sum(len(page.images) for page in pages) >= 2
 
 
 @pytest.mark.parametrize("kind", ["image", "audio"])
 def test_pdf_of_other_kinds(organization, alice, kind):
-    assert render.pdf(make_finished(organization, alice, kind=kind)).startswith(b"%PDF")
+    job = make_finished(organization, alice, kind=kind)
+    assert render.pdf(job, document.build(job)).startswith(b"%PDF")
 
 
 def test_pdf_reaches_for_nothing(finished, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        render, "html", lambda job, is_page: '<img src="http://169.254.169.254/x"><img src="file:///etc/passwd">'
+        render,
+        "html",
+        lambda job, content, is_page: '<img src="http://169.254.169.254/x"><img src="file:///etc/passwd">',
     )
     import weasyprint
 
@@ -92,7 +90,7 @@ def test_pdf_reaches_for_nothing(finished, monkeypatch):
         "open",
         lambda self, request, *a, **k: asked.append(request) or original(self, request, *a, **k),
     )
-    assert render.pdf(finished).startswith(b"%PDF")
+    assert render.pdf(finished, {}).startswith(b"%PDF")
     assert asked == []
 
 
@@ -111,7 +109,7 @@ def test_a_damaged_file_is_said_to_be_damaged(client, alice, finished):
     client.force_login(alice)
     assert "The picture is truncated." in client.get(page_url(finished)).content.decode()
     assert "The picture is truncated." in client.get(finished.get_absolute_url()).content.decode()
-    assert render.report(finished)["item"]["warnings"] == ["The picture is truncated."]
+    assert document.build(finished)["item"]["warnings"] == ["The picture is truncated."]
 
 
 def test_hostile_names_stay_text(client, alice, finished):
@@ -165,9 +163,9 @@ def test_a_key_without_the_scope(client, organization, finished):
 
 def test_reading_leaves_a_trace(client, alice, finished):
     client.force_login(alice)
-    client.get(page_url(finished, "json"))
+    client.get(page_url(finished))
     row = AuditLog.objects.get(action="report.read")
-    assert (row.actor, row.details) == (alice, {"format": "json"})
+    assert (row.actor, row.details) == (alice, {"format": "html"})
 
 
 def test_queries_do_not_grow_with_the_evidence(finished, django_assert_num_queries):
@@ -176,4 +174,4 @@ def test_queries_do_not_grow_with_the_evidence(finished, django_assert_num_queri
     from detection.models import Job
 
     with django_assert_num_queries(3):  # job, branches, artifacts
-        render.report(for_report(Job.objects.all()).get(pk=finished.pk))
+        document.build(for_report(Job.objects.all()).get(pk=finished.pk))
