@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from typing import Any, Literal
 
 from django.db import transaction
 from django.db.models import Q
@@ -20,44 +20,45 @@ from accounts.models import Organization, User
 from deepfake.errors import DomainError
 from detection.forms import AnalysisFilter
 from detection.models import Job
-from reports import parquet
 from reports.downloads import off_the_loop
 from reports.moments import moment
+
+Type = Literal["text", "whole", "real", "moment"]
 
 PAGE_ROWS = 1000
 PAGES_PER_GROUP = 20
 # name of the column -> (where it stands in the database, type)
-COLUMNS: dict[str, tuple[str, parquet.Type]] = {
-    "job_id": ("id", parquet.TEXT),
-    "media_id": ("media_id", parquet.TEXT),
-    "created_at": ("created_at", parquet.MOMENT),
-    "finished_at": ("finished_at", parquet.MOMENT),
-    "status": ("status", parquet.TEXT),
-    "failure_code": ("failure_code", parquet.TEXT),
-    "mode": ("mode", parquet.TEXT),
-    "kind": ("media__kind", parquet.TEXT),
-    "mime_type": ("media__mime_type", parquet.TEXT),
-    "filename": ("media__filename", parquet.TEXT),
-    "source_url": ("media__source_url", parquet.TEXT),
-    "size_bytes": ("media__size_bytes", parquet.WHOLE),
-    "sha256": ("media__sha256", parquet.TEXT),
-    "phash": ("media__phash", parquet.TEXT),
-    "width": ("media__width", parquet.WHOLE),
-    "height": ("media__height", parquet.WHOLE),
-    "duration_s": ("media__duration_s", parquet.REAL),
-    "label": ("result__label", parquet.TEXT),
-    "score": ("result__score", parquet.REAL),
-    "interval_low": ("result__interval_low", parquet.REAL),
-    "interval_high": ("result__interval_high", parquet.REAL),
-    "abstain_reason": ("result__abstain_reason", parquet.TEXT),
-    "threshold_fake": ("result__threshold_fake", parquet.REAL),
-    "threshold_real": ("result__threshold_real", parquet.REAL),
-    "threshold_profile": ("threshold_profile__name", parquet.TEXT),
-    "model_version": ("result__model_version__name", parquet.TEXT),
-    "review_state": ("review_state", parquet.TEXT),
-    "review_decision": ("review_decision", parquet.TEXT),
-    "review_label": ("review_label", parquet.TEXT),
-    "reviewed_at": ("reviewed_at", parquet.MOMENT),
+COLUMNS: dict[str, tuple[str, Type]] = {
+    "job_id": ("id", "text"),
+    "media_id": ("media_id", "text"),
+    "created_at": ("created_at", "moment"),
+    "finished_at": ("finished_at", "moment"),
+    "status": ("status", "text"),
+    "failure_code": ("failure_code", "text"),
+    "mode": ("mode", "text"),
+    "kind": ("media__kind", "text"),
+    "mime_type": ("media__mime_type", "text"),
+    "filename": ("media__filename", "text"),
+    "source_url": ("media__source_url", "text"),
+    "size_bytes": ("media__size_bytes", "whole"),
+    "sha256": ("media__sha256", "text"),
+    "phash": ("media__phash", "text"),
+    "width": ("media__width", "whole"),
+    "height": ("media__height", "whole"),
+    "duration_s": ("media__duration_s", "real"),
+    "label": ("result__label", "text"),
+    "score": ("result__score", "real"),
+    "interval_low": ("result__interval_low", "real"),
+    "interval_high": ("result__interval_high", "real"),
+    "abstain_reason": ("result__abstain_reason", "text"),
+    "threshold_fake": ("result__threshold_fake", "real"),
+    "threshold_real": ("result__threshold_real", "real"),
+    "threshold_profile": ("threshold_profile__name", "text"),
+    "model_version": ("result__model_version__name", "text"),
+    "review_state": ("review_state", "text"),
+    "review_decision": ("review_decision", "text"),
+    "review_label": ("review_label", "text"),
+    "reviewed_at": ("reviewed_at", "moment"),
 }
 PREFIXES = {"job_id": "job_", "media_id": "med_"}
 # What makes a spreadsheet take a cell for a formula; it also skips blanks and knows the full-width signs.
@@ -166,8 +167,41 @@ def _jsonable(value: Any) -> Any:
 
 def write_parquet(found: Iterator[list[Row]]) -> Iterator[bytes]:
     """For warehouses: groups of rows that are large enough to be worth reading apart."""
-    groups = ([row for rows in pages for row in rows] for pages in _bunches(found, PAGES_PER_GROUP))
-    return parquet.write({name: kind for name, (_, kind) in COLUMNS.items()}, groups)
+    # Imported here: 100 ms and 40 MB that only this format needs.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {"text": pa.string(), "whole": pa.int64(), "real": pa.float64(), "moment": pa.timestamp("us", tz="UTC")}
+    schema = pa.schema([(name, types[kind]) for name, (_, kind) in COLUMNS.items()])
+    target = _Passed()
+    with pq.ParquetWriter(target, schema) as writer:
+        for pages in _bunches(found, PAGES_PER_GROUP):
+            writer.write_table(pa.Table.from_pylist([row for rows in pages for row in rows], schema))
+            yield target.taken()
+    yield target.taken()
+
+
+class _Passed(io.RawIOBase):
+    """A file that keeps nothing: what was written is handed on, and only the position is remembered."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._position = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._parts.append(bytes(data))
+        self._position += len(self._parts[-1])
+        return len(self._parts[-1])
+
+    def tell(self) -> int:
+        return self._position
+
+    def taken(self) -> bytes:
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
 
 
 def _bunches(found: Iterator[list[Row]], size: int) -> Iterator[list[list[Row]]]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-import struct
 from datetime import UTC, datetime
 
+import pyarrow.parquet as pq
 import pytest
 from django.template.loader import render_to_string
 from django.utils import timezone
 
 from accounts.models import AuditLog
 from detection.models import Job, JobStatus
-from reports import exports, parquet
+from reports import exports
 from tests import factories
 
 pytestmark = pytest.mark.services
@@ -151,113 +151,30 @@ def test_the_control_keeps_the_filters() -> None:
 # Parquet --------------------------------------------------------------------------------------------------------------
 
 
-class Thrift:
-    """As much of a reader of Thrift's compact protocol as a Parquet footer takes."""
-
-    def __init__(self, data: bytes, at: int = 0) -> None:
-        self.data, self.at = data, at
-
-    def byte(self) -> int:
-        self.at += 1
-        return self.data[self.at - 1]
-
-    def varint(self) -> int:
-        value, shift = 0, 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if not byte & 0x80:
-                return value
-
-    def value(self, kind: int):
-        if kind in (5, 6):
-            number = self.varint()
-            return number >> 1 ^ -(number & 1)
-        if kind == 8:
-            length = self.varint()
-            self.at += length
-            return self.data[self.at - length : self.at]
-        if kind == 9:
-            head = self.byte()
-            count = head >> 4 if head >> 4 < 15 else self.varint()
-            return [self.value(head & 15) for _ in range(count)]
-        assert kind == 12
-        found, number = {}, 0
-        while head := self.byte():
-            number += head >> 4
-            found[number] = self.value(head & 15)
-        return found
-
-
-def column(data: bytes, chunk: dict, read) -> list:
-    """The values of one column chunk, with None where the definition level is 0."""
-    reader = Thrift(data, chunk[9])
-    header = reader.value(12)
-    start = reader.at
-    (size,) = struct.unpack_from("<I", data, start)
-    levels = Thrift(data, start + 4)
-    present: list[int] = []
-    while levels.at < start + 4 + size:
-        length = levels.varint()
-        assert length & 1 == 0
-        present += [levels.byte()] * (length >> 1)
-    assert len(present) == header[5][1] == chunk[5]
-    at, found = levels.at, []
-    for level in present:
-        value, used = read(data, at) if level else (None, 0)
-        found.append(value)
-        at += used
-    assert at == start + header[3]
-    return found
-
-
-def text(data: bytes, at: int) -> tuple[str, int]:
-    (length,) = struct.unpack_from("<I", data, at)
-    return data[at + 4 : at + 4 + length].decode(), 4 + length
-
-
-def real(data: bytes, at: int) -> tuple[float, int]:
-    return struct.unpack_from("<d", data, at)[0], 8
-
-
-def whole(data: bytes, at: int) -> tuple[int, int]:
-    return struct.unpack_from("<q", data, at)[0], 8
-
-
 def test_parquet_can_be_read(client, alice, jobs) -> None:
     client.force_login(alice)
     data = b"".join(client.get(f"{URL}?format=parquet"))
-    assert data[:4] == data[-4:] == b"PAR1"
-    (length,) = struct.unpack("<I", data[-8:-4])
-    footer = Thrift(data, len(data) - 8 - length).value(12)
-    assert footer[3] == 3
-    names = [element[4].decode() for element in footer[2][1:]]
-    assert names == list(exports.COLUMNS)
-    [group] = footer[4]
-    chunks = {chunk[3][3][0].decode(): chunk[3] for chunk in group[1]}
-    assert column(data, chunks["label"], text) == ["inconclusive", "real", "fake"]
-    assert column(data, chunks["score"], real) == [0.5, 0.05, 0.91]
-    assert column(data, chunks["duration_s"], real) == [None, None, None]
-    assert column(data, chunks["width"], whole) == [64, 64, 64]
-    micros = column(data, chunks["created_at"], whole)
-    made = [job.created_at for job in reversed(jobs)]
-    assert [datetime.fromtimestamp(value / 1e6, UTC) for value in micros] == made
+    table = pq.read_table(io.BytesIO(data))
+    assert table.column_names == list(exports.COLUMNS)
+    rows = table.to_pylist()
+    assert [row["label"] for row in rows] == ["inconclusive", "real", "fake"]
+    assert [row["score"] for row in rows] == [0.5, 0.05, 0.91]
+    assert [row["duration_s"] for row in rows] == [None, None, None]
+    assert [row["width"] for row in rows] == [64, 64, 64]
+    assert [row["created_at"] for row in rows] == [job.created_at for job in reversed(jobs)]
 
 
-def test_parquet_of_nothing_and_of_gaps() -> None:
-    columns = {"name": parquet.TEXT}
-    empty = b"".join(parquet.write(columns, iter([])))
-    assert empty[:4] == empty[-4:] == b"PAR1"
-    values = [None, "a", None, None, "ü" * 300, ""]
-    data = b"".join(parquet.write(columns, iter([[{"name": value} for value in values]])))
-    (length,) = struct.unpack("<I", data[-8:-4])
-    footer = Thrift(data, len(data) - 8 - length).value(12)
-    assert column(data, footer[4][0][1][0][3], text) == values
+def test_parquet_of_nothing_is_a_table_without_rows() -> None:
+    empty = pq.read_table(io.BytesIO(b"".join(exports.write_parquet(iter([])))))
+    assert (empty.num_rows, empty.column_names) == (0, list(exports.COLUMNS))
 
 
-def test_parquet_as_its_usual_library_reads_it(tmp_path) -> None:
-    library = pytest.importorskip("pyarrow.parquet")
-    path = tmp_path / "x.parquet"
-    path.write_bytes(b"".join(parquet.write({"n": parquet.WHOLE}, iter([[{"n": 1}, {"n": None}]]))))
-    assert library.read_table(path).to_pylist() == [{"n": 1}, {"n": None}]
+def test_parquet_leaves_in_groups_and_keeps_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(exports, "PAGES_PER_GROUP", 2)
+    row: dict[str, object] = dict.fromkeys(exports.COLUMNS)
+    pages = ([row | {"filename": f"ü{number}"}] for number in range(5))
+    parts = list(exports.write_parquet(pages))
+    assert len(parts) == 4  # three groups and the foot
+    file = pq.ParquetFile(io.BytesIO(b"".join(parts)))
+    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [2, 2, 1]
+    assert file.read(["filename"]).column(0).to_pylist() == [f"ü{number}" for number in range(5)]
