@@ -16,7 +16,8 @@ PART: dict[Channel, str] = {
 FACE_BRANCHES = frozenset({"spatial", "temporal", "physiology"})
 SWAP_BRANCHES = ("spatial", "temporal")
 FACE_CAVEAT = (
-    "Our checks for swapped or repainted faces are not yet reliable enough to count; they are shown for information."
+    "No check for swapped or repainted faces that is reliable enough to count has judged the face; what the others "
+    "found is shown for information."
 )
 MAX_INTERVALS = 3
 
