@@ -78,7 +78,7 @@ BRANCHES: dict[str, BranchSpec] = {
         build="detection.engine.branches.spatial:build",
         temperature=1.061045,
         bias=1.451851,
-        fused=False,
+        fused_in=("video",),  # docs/decisions/0006-face-checks-in-clips.md
     ),
     "temporal": BranchSpec(
         name="temporal",

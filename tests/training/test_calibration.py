@@ -18,7 +18,7 @@ import pytest
 
 from detection.engine import fusion, registry
 from detection.management.commands.calibrate import max_fprs, rate
-from detection.training import calibration, calibration_fit, calibration_output, held_out
+from detection.training import calibration, calibration_fit, calibration_output, held_out, stacking
 from detection.training.calibration import Judged
 from detection.training.calibration_card import card
 from detection.training.calibration_fit import Goals
@@ -352,6 +352,7 @@ def test_a_branch_may_count_for_clips_and_not_for_stills(clips_only: None) -> No
     content = calibration_fit.fit(rows, GOALS, members=2)
     weights = {domain: set(entry["weights"]) for domain, entry in content["domains"].items()}
     assert weights == {"image_face": {"synthesis"}, "video_face": {"spatial"}, "voice": {"audio"}}
+    assert not any(entry["is_one_sided"] for entry in content["domains"].values())  # one check: nothing to outvote
     assert "spatial" in content["fitted_with"]
     stack = fusion.Stack.from_json(content)
     still = next(j for j in rows if j.kind == "image" and not j.label)
@@ -376,3 +377,26 @@ def test_a_still_is_not_run_again_for_a_check_that_counts_for_clips_alone(clips_
     assert calibration.is_stale("spatial", replace(still, kind="video"))
     assert calibration.is_stale("synthesis", still)
     assert set(calibration.with_held_out(still).logits) == {"synthesis"}
+
+
+def test_several_checks_of_clips_count_alike_and_one_sided(clips_only: None) -> None:
+    rng = np.random.default_rng(5)
+    rows = [
+        replace(
+            j,
+            logits={"spatial": j.logits["spatial"], "synthesis": float(rng.normal(0, 2))},
+            channels=dict.fromkeys(("spatial", "synthesis"), "picture"),
+            quality=dict.fromkeys(("spatial", "synthesis"), 1.0),
+            errors=dict.fromkeys(("spatial", "synthesis"), 0.0),
+        )
+        for j in clips()
+    ]
+    content = calibration_fit.fit(judged() + rows, GOALS, members=2)
+    entry = content["domains"]["video_face"]
+    assert entry["is_one_sided"]
+    for name in ("spatial", "synthesis"):
+        spread = np.std([j.logits[name] for j in rows])
+        assert entry["weights"][name] * spread == pytest.approx(stacking.EVEN_SLOPE)
+    assert not content["domains"]["image_face"]["is_one_sided"]
+    verdicts = calibration_fit.judge_with(content, rows)
+    assert {v.verdict.label for v in verdicts} <= {"fake", "inconclusive"}
