@@ -168,6 +168,10 @@ class ModelShape(serializers.Serializer[Any]):
     licence = serializers.CharField()
     source = serializers.CharField()  # type: ignore[assignment]
     fused = serializers.BooleanField(help_text="Whether it has a say in the verdict; otherwise it is only shown.")
+    fused_in = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Kinds of media on whose verdict it has a say.",
+    )
     metrics = serializers.DictField(
         help_text="`figures`: the tables of the model's card, as text. `measured`: numbers by protocol and set."
     )
@@ -279,6 +283,7 @@ MODELS_EXAMPLE = {
             "licence": "Apache-2.0",
             "source": "Shiohara and Yamasaki 2022",
             "fused": True,
+            "fused_in": ["image", "video", "audio"],
             "metrics": {
                 "figures": [
                     {

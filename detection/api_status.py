@@ -62,6 +62,7 @@ def _model(spec: registry.BranchSpec) -> dict[str, Any]:
         "licence": spec.licence,
         "source": spec.source,
         "fused": spec.fused,
+        "fused_in": [kind for kind in spec.fused_in if spec.fused],
         "metrics": {"figures": cards.figures(spec.name), "measured": model_metrics.figures(spec.name)},
     }
 

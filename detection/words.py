@@ -84,6 +84,7 @@ ABSTAIN_REASONS: dict[str, str] = {
     "uncertain_band": "The score lies between the two thresholds.",
     "cannot_tell": "The checks that apply did no better than chance on material they had not seen.",
     "face_not_checked": "Nothing was found, but no check that counts has looked at the face.",
+    "cannot_vouch": "Nothing was found, but these checks miss too many fakes to call an item of this kind genuine.",
     "unstable": "The result changes when the item is saved again, so it cannot be relied on.",
     "out_of_distribution": "The item is unlike anything that the system was measured on.",
     "too_little_evidence": "Too little could be examined to decide.",

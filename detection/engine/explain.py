@@ -138,7 +138,8 @@ def most_suspicious_face(faces: Sequence[Face], evidence: Sequence[Evidence]) ->
 def face_scores(faces: Sequence[Face], evidence: Sequence[Evidence]) -> NDArray[np.float64] | None:
     """Return (n,) score of the curve point nearest in time to each face of one person; None where none was scored.
 
-    Only of checks that count: a box that shouts "99 %" is believed, whatever stands below it.
+    Only of checks that count for clips, which alone have curves: a box that shouts "99 %" is believed, whatever stands
+    below it.
     """
     points = [
         ((p.start_s + p.end_s) / 2, p.score)
@@ -157,7 +158,7 @@ def face_scores(faces: Sequence[Face], evidence: Sequence[Evidence]) -> NDArray[
 
 def _counts(branch: str) -> bool:
     spec = registry.BRANCHES.get(branch)
-    return spec is None or spec.fused
+    return spec is None or spec.counts_for("video")
 
 
 def _face_crop(image: Image, face: Face) -> Image:

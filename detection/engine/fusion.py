@@ -2,7 +2,10 @@
 
 Everything happens in log-odds of the branch scores, x = logit(score). Per channel a stacked logistic regression with
 non-negative weights, x_channel = intercept + sum of weight * (x - centre); a branch that did not run leaves its term
-out, which equals its class-balanced mean. All scores are meant for an even chance of real and fake before looking.
+out, which equals its class-balanced mean. In a one-sided domain, whose branches look for different forgeries, a branch
+below its centre says as much as one that did not run: a face without traces of pasting may still be generated whole,
+so that such a channel never says "real".
+All scores are meant for an even chance of real and fake before looking.
 Pure functions, apart from `load`.
 """
 
@@ -82,6 +85,7 @@ class Stacker:
     ood_precision: NDArray[np.float64] | None = None  # (b, b)
     ood_limit: float = math.inf  # squared Mahalanobis distance that genuine and fake fitting items stay below
     auroc_low: float = 1.0  # lower end of the 95 % interval on left-out sources; near .5 it holds no usable evidence
+    is_one_sided: bool = False  # terms are never below zero
 
     @property
     def can_tell(self) -> bool:
@@ -103,6 +107,7 @@ class Stacker:
             ood_precision=np.array(ood["precision"], float) if ood else None,
             ood_limit=float(ood["limit"]) if ood else math.inf,
             auroc_low=float(entry.get("metrics", {}).get("auroc_ci", (1.0, 1.0))[0]),
+            is_one_sided=bool(entry.get("is_one_sided", False)),
         )
 
     def terms(self, logits: Mapping[str, float]) -> NDArray[np.float64]:
@@ -125,9 +130,8 @@ class Stacker:
         return bool(gap @ self.ood_precision @ gap > self.ood_limit)
 
     def _offsets(self, logits: Mapping[str, float]) -> NDArray[np.float64]:
-        return np.array(
-            [logits[b] - c if b in logits else 0.0 for b, c in zip(self.branches, self.centres, strict=True)]
-        )
+        offsets = [logits[b] - c if b in logits else 0.0 for b, c in zip(self.branches, self.centres, strict=True)]
+        return np.maximum(offsets, 0.0) if self.is_one_sided else np.array(offsets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +196,7 @@ class ChannelOpinion:
     quality: float
     is_unlike_anything_fitted: bool = False
     can_tell: bool = True  # False: no better than chance on the sources it was fitted to
+    is_one_sided: bool = False  # it may find traces of a fake; finding none does not make a face genuine
     share: float = 1.0  # of the ways a clip is faked
     is_prior_free: bool = False  # provenance: a separate cause, not one of the n places where a fake may show
 
@@ -254,7 +259,8 @@ def _own_label(opinion: ChannelOpinion, kind: Kind, thresholds: Thresholds, stac
     if not opinion.can_tell:
         return "inconclusive"
     limits = stack.thresholds["audio"] if opinion.channel == "voice" and kind == "video" else thresholds
-    return limits.label(opinion.score)
+    label = limits.label(opinion.score)
+    return "inconclusive" if label == "real" and opinion.is_one_sided else label
 
 
 def opinions_of(kind: Kind, evidence: Sequence[Evidence], stack: Stack) -> tuple[ChannelOpinion, ...]:
@@ -299,6 +305,7 @@ def _opinion(channel: Channel, stacker: Stacker, used: Mapping[str, Evidence]) -
         quality=quality,
         is_unlike_anything_fitted=stacker.is_unlike_anything_fitted(logits),
         can_tell=stacker.can_tell,
+        is_one_sided=stacker.is_one_sided,
     )
 
 
@@ -414,7 +421,9 @@ def abstain_reason(
     doubtful = label == "real" and any(thresholds.label(o.score) != "real" for o in stacked)
     if label == "inconclusive" or doubtful:
         return "uncertain_band"
-    return "face_not_checked" if label == "real" and wording.shows_unchecked_face(evidence, contributions) else None
+    if label == "real" and wording.shows_unchecked_face(evidence, contributions):
+        return "face_not_checked"
+    return "cannot_vouch" if label == "real" and any(o.is_one_sided for o in stacked) else None
 
 
 def _is_out_of_distribution(
@@ -485,7 +494,8 @@ def local_scores(
     total = np.full(len(times), stacker.intercept)
     for b, values in columns:
         i = stacker.branches.index(b)
-        total += stacker.weights[i] * (values - stacker.centres[i])
+        offsets = values - stacker.centres[i]
+        total += stacker.weights[i] * (np.maximum(offsets, 0.0) if stacker.is_one_sided else offsets)
     covered = np.zeros(len(times), bool)
     for p in points:
         covered |= (times >= p.start_s) & (times < p.end_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from detection.engine.types import Channel
+from detection.engine.types import Channel, Kind
 
 WEIGHTS_DIR = Path(__file__).resolve().parents[2] / "ml_weights"
 
@@ -29,6 +29,11 @@ class BranchSpec:
     temperature: float = 1.0  # score = sigmoid(logit / temperature + bias)
     bias: float = 0.0
     fused: bool = True  # False: shown, but with zero weight in the fusion
+    fused_in: tuple[Kind, ...] = ("image", "video", "audio")  # kinds of media where it has earned that weight
+
+    def counts_for(self, kind: Kind) -> bool:
+        """Whether the branch has a say in the verdict on media of this kind."""
+        return self.fused and kind in self.fused_in
 
 
 BRANCHES: dict[str, BranchSpec] = {
@@ -73,7 +78,7 @@ BRANCHES: dict[str, BranchSpec] = {
         build="detection.engine.branches.spatial:build",
         temperature=1.061045,
         bias=1.451851,
-        fused=False,
+        fused_in=("video",),  # docs/decisions/0006-face-checks-in-clips.md
     ),
     "temporal": BranchSpec(
         name="temporal",

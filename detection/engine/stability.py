@@ -148,7 +148,7 @@ def flips(score: float, others: Sequence[float], thresholds: Thresholds) -> bool
 
 def _counting(verdict: Verdict) -> list[str]:
     """Return the branches that carry weight and can be run on an excerpt, the most influential first."""
-    names = [b for b, share in verdict.weights.items() if share > 0 and b in FULL_BRANCHES]
+    names = [b for b in verdict.contributions if b in FULL_BRANCHES]  # one may count and, one-sided, add nothing
     return sorted(names, key=lambda b: -abs(verdict.contributions[b]))
 
 

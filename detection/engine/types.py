@@ -210,7 +210,7 @@ class Verdict:
     score: float | None  # overall calibrated p_fake; None when nothing could be scored
     interval: tuple[float, float] | None
     rationale: str
-    abstain_reason: str | None  # uncertain_band, face_not_checked, cannot_tell, unstable, ... (docs/api.md)
+    abstain_reason: str | None  # uncertain_band, face_not_checked, cannot_vouch, unstable, ... (docs/api.md)
     channels: tuple[ChannelVerdict, ...]
     evidence: tuple[Evidence, ...]
     weights: Mapping[str, float]  # branch -> share of the overall log-odds, sums to <= 1

@@ -16,7 +16,8 @@ PART: dict[Channel, str] = {
 FACE_BRANCHES = frozenset({"spatial", "temporal", "physiology"})
 SWAP_BRANCHES = ("spatial", "temporal")
 FACE_CAVEAT = (
-    "Our checks for swapped or repainted faces are not yet reliable enough to count; they are shown for information."
+    "No check for swapped or repainted faces that is reliable enough to count has judged the face; what the others "
+    "found is shown for information."
 )
 MAX_INTERVALS = 3
 
@@ -82,6 +83,10 @@ def _open(kind: Kind, verdict: Verdict) -> list[str]:
             f"We found no sign that a generator made this {THING[kind]} (chance of a fake {_chance(verdict)}), but "
             "that does not clear the face in it."
         ),
+        "cannot_vouch": (
+            f"We found no sign that this {THING[kind]} is fake (chance of a fake {_chance(verdict)}), but our checks "
+            f"of the picture of a {THING[kind]} still miss too many fakes to call it genuine."
+        ),
         "cannot_tell": (
             f"We cannot judge the picture of a {THING[kind]} yet: on material that they had not seen, our checks did "
             "no better than chance, so the score stays near an even chance. They are shown for information."
@@ -94,7 +99,7 @@ def _open(kind: Kind, verdict: Verdict) -> list[str]:
         reasons[reason],
         FACE_CAVEAT if shows_unchecked_face(verdict.evidence, verdict.contributions) else "",
         _leaning(verdict.channels),
-        _strongest(verdict, -1 if reason == "face_not_checked" else 1),
+        _strongest(verdict, -1 if reason in ("face_not_checked", "cannot_vouch") else 1),
         "A longer or less compressed copy, or a person who knows the case, can settle it.",
     ]
 

@@ -87,7 +87,7 @@ def run(lines: Sequence[dict[str, str]], root: Path, rows_file: Path, workers: i
     def one(line: dict[str, str]) -> tuple[Judged | None, bool]:
         path = root / line["path"]
         before = known.get(str(path))
-        wanted = [b for b in to_ask(line, root) if before is None or before.digests.get(b) != digests()[b]]
+        wanted = [b for b in to_ask(line, root) if before is None or is_stale(b, before)]
         return (judge(path, line, wanted, before), True) if wanted or before is None else (before, False)
 
     with ThreadPoolExecutor(workers) as pool, rows_file.open("a") as store:
@@ -108,6 +108,11 @@ def to_ask(line: Mapping[str, str], root: Path) -> list[str]:
     return [b for b in digests() if held_out.entry_of(b, key, label=label, source=source) is None]
 
 
+def is_stale(branch: str, before: Judged) -> bool:
+    """Whether a branch that counts for the row has other weights now than when it was asked, or was never asked."""
+    return may_count(branch, before.kind) and before.digests.get(branch) != digests()[branch]
+
+
 def with_held_out(judged: Judged) -> Judged:
     """Return the row with the logits of heads that did not know its source, and without those that did.
 
@@ -115,8 +120,8 @@ def with_held_out(judged: Judged) -> Judged:
     """
     found = {b: held_out.entry_of(b, judged.key, label=judged.label, source=judged.source) for b in digests()}
     stated = {b: held_out.log_odds(b, entry) for b, entry in found.items() if entry is not None}
-    kept = {} if judged.split == "train" else {b: x for b, x in judged.logits.items() if b in digests()}
-    names = kept | stated
+    kept = {} if judged.split == "train" else judged.logits
+    names = {b: x for b, x in (kept | stated).items() if b in counting(judged.kind)}
     return replace(
         judged,
         logits=names,
@@ -162,7 +167,7 @@ def digests() -> dict[str, str]:
     """Return branch -> digest of the weights it would run with, of the branches that may count."""
     found = {name: pipeline.digest_of(spec) for name, spec in registry.BRANCHES.items()}
     found["physiology"] = registry.PHYSIOLOGY[1]
-    return {name: digest for name, digest in found.items() if may_count(name)}
+    return {name: digest for name, digest in found.items() if any(may_count(name, kind) for kind in KINDS)}
 
 
 def source_of(line: Mapping[str, str]) -> str:
@@ -175,7 +180,8 @@ def judge(path: Path, line: Mapping[str, str], wanted: Sequence[str], before: Ju
         decoded = media.decode(path)
         quiet = pipeline.Run(pipeline.no_step, None, 0)
         scene = pipeline.build_scene(decoded, path, quiet)
-        evidence = [quiet.branch(name, scene) for name in wanted]
+        asked = [name for name in wanted if may_count(name, decoded.info.kind)]
+        evidence = [quiet.branch(name, scene) for name in asked]
     except EngineError:
         return None
     scored = {e.branch: e for e in evidence if e.score is not None}
@@ -196,7 +202,7 @@ def judge(path: Path, line: Mapping[str, str], wanted: Sequence[str], before: Ju
         quality={b: before.quality[b] for b in kept if before}
         | {b: 1.0 if e.quality is None else e.quality for b, e in scored.items()},
         errors={b: before.errors[b] for b in kept if before} | {b: fusion.curve_error(e) for b, e in scored.items()},
-        digests=old | {b: digests()[b] for b in wanted},
+        digests=old | {b: digests()[b] for b in asked},
         has_face=bool(scene.tracks),
         facts=quality_traits.stated(line) | quality_traits.tone(scene),
     )
@@ -211,14 +217,14 @@ def shows_face(judged: Judged) -> bool:
     """Whether serving judges this picture as one with a face: a face branch scored, be it only for information."""
     if fusion.FACE_BRANCHES.intersection(judged.logits):
         return True
-    return judged.has_face and bool(fusion.FACE_BRANCHES - set(digests()))
+    return judged.has_face and bool(fusion.FACE_BRANCHES - counting(judged.kind))
 
 
 def is_complete(judged: Judged) -> bool:
     """Whether every branch that counts here could be asked fairly: False for a training row that one learnt from."""
     if judged.split != "train":
         return True
-    wanted = {b for b in digests() if channel_of(b) == main_channel(judged.kind)}
+    wanted = {b for b in counting(judged.kind) if channel_of(b) == main_channel(judged.kind)}
     return wanted - (set() if judged.has_face else fusion.FACE_BRANCHES) <= set(judged.logits)
 
 
@@ -233,7 +239,7 @@ def rows_of(judged: Sequence[Judged]) -> dict[str, list[stacking.Row]]:
     for j in judged:
         for channel in fusion.STACKED_CHANNELS:
             domain = domain_of(j, channel)
-            logits = {b: x for b, x in j.logits.items() if j.channels[b] == channel and may_count(b)}
+            logits = {b: x for b, x in j.logits.items() if j.channels[b] == channel and may_count(b, j.kind)}
             if domain and logits:
                 row = stacking.Row(j.path, j.label, j.source, j.group, domain, channel, logits)
                 domains[domain].append(row)
@@ -249,16 +255,21 @@ def domain_of(judged: Judged, channel: Channel) -> str | None:
     return None
 
 
-def may_count(branch: str) -> bool:
+def may_count(branch: str, kind: Kind) -> bool:
+    """Whether a branch has a say in the verdict on media of a kind: weight earned on clips counts for no still."""
     if branch == "physiology":
         return physiology.load().is_fused
-    return registry.BRANCHES[branch].fused
+    return registry.BRANCHES[branch].counts_for(kind)
+
+
+def counting(kind: Kind) -> set[str]:
+    return {branch for branch in digests() if may_count(branch, kind)}
 
 
 def evidence_of(judged: Judged) -> list[Evidence]:
     """Return what the engine would have been told about a row: score, quality and doubt of each branch."""
     evidence = [_said(judged, branch) for branch in judged.logits]
-    unseen = sorted(fusion.FACE_BRANCHES - set(digests()))
+    unseen = sorted(fusion.FACE_BRANCHES - counting(judged.kind))
     if shows_face(judged) and not fusion.FACE_BRANCHES.intersection(judged.logits):
         # In serving a face check that does not count still tells the fusion that there is a face.
         evidence.append(Evidence(unseen[0], "picture", "scored", "", score=0.5))

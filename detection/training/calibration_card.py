@@ -35,6 +35,11 @@ numbers per branch; refit them on your own media with the same command.
 """
 
 
+ONE_SIDED = """Unfitted and one-sided, by decision 6: {domains}. Every check weighs alike in units of its spread, one
+that finds less than usual says nothing, and the channel says "fake" or nothing, never "real".
+"""
+
+
 def card(content: dict[str, Any]) -> str:
     """Return the card as Markdown."""
     pairs = content["thresholds"].items()
@@ -42,7 +47,8 @@ def card(content: dict[str, Any]) -> str:
     head = HEAD.format(
         version=content["version"], thresholds=said, margin=content["clear_margin"], **content["channel_share"]
     )
-    parts = [head, "## Weights\n", _weights(content)]
+    sided = [name for name, entry in content["domains"].items() if entry["is_one_sided"]]
+    parts = [head, "## Weights\n", *([ONE_SIDED.format(domains=", ".join(sided))] if sided else []), _weights(content)]
     parts += ["\n## Sources left out (headline)\n", _table(content["cross_validated"])]
     parts += ["\n## Calibration to test\n", _table(content["test"])]
     parts += ["\n## As fitted\n", _table(content["in_sample"])]

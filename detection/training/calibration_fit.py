@@ -19,6 +19,9 @@ from detection.engine.types import Channel, Kind, Verdict
 from detection.training import metrics, stacking
 from detection.training.calibration import KINDS, Judged, digests, domain_of, evidence_of, main_channel, rows_of
 
+# A clip's face is swapped, driven or generated whole, and each check knows the traces of one of these: text-to-video
+# looks more genuine than genuine to a check for pasted faces. None of them may vouch for a clip against the others.
+ONE_SIDED = frozenset({"video_face"})
 MIN_ROWS = 40
 MIN_SOURCES = 3
 OUTER_FOLDS = 8
@@ -86,7 +89,8 @@ def fit_domains(judged: Sequence[Judged], *, members: int) -> dict[str, Any]:
         if len(labels) < 2 or len(rows) < MIN_ROWS or len({r.unit for r in rows}) < MIN_SOURCES:
             continue
         branches = sorted({b for r in rows for b in r.logits})
-        domains[domain] = stacking.fit_domain(rows, branches, members=members)
+        is_one_sided = domain in ONE_SIDED and len(branches) > 1
+        domains[domain] = stacking.fit_domain(rows, branches, members=members, is_one_sided=is_one_sided)
     content: dict[str, Any] = {
         "version": time.strftime("%Y.%m.%d", time.gmtime()),
         "prior": fusion.CHANCE,

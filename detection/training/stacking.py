@@ -1,12 +1,14 @@
 """Fit the fusion: non-negative stacked logistic regressions on branch scores of sources that no net was trained on.
 
 Every source counts alike within its class, so that a large corpus does not decide; members are refits on resampled
-sources; the open-set limit comes from the same rows. `fit_domain` and `choose_thresholds` are pure functions.
+sources; the open-set limit comes from the same rows. A one-sided domain, whose sources are too few to weigh its
+branches by, counts them alike (docs/decisions/0006-face-checks-in-clips.md). `fit_domain` and `choose_thresholds` are
+pure functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +22,13 @@ from detection.training import metrics
 
 Floats = NDArray[np.float64]
 Names = NDArray[np.str_]
+Fit = Callable[[Floats, NDArray[np.int64], Names, Floats], tuple[float, Floats]]
 RIDGE = 0.02
 PLATT_RIDGE = 1e-4  # shrinking here would leave every score too close to an even chance
 MEMBERS = 40
 FOLDS = 5
 MANY_SOURCES = 6
+EVEN_SLOPE = 0.5  # log-odds that one spread of a branch is worth where weights are not fitted
 OOD_QUANTILE = 0.995
 OOD_MARGIN = 1.5
 
@@ -43,26 +47,35 @@ class Row:
 
 
 def fit_domain(
-    rows: Sequence[Row], branches: Sequence[str], *, seed: int = 0, members: int = MEMBERS
+    rows: Sequence[Row],
+    branches: Sequence[str],
+    *,
+    seed: int = 0,
+    members: int = MEMBERS,
+    is_one_sided: bool = False,
 ) -> dict[str, Any]:
     """Return the fusion.json entry of one domain, with metrics of predictions for left-out sources.
 
     Weights are non-negative: more suspicion from a branch may never lower the verdict. Needs both classes.
+    is_one_sided: a branch below its centre says nothing, and all branches count alike (`fit_even`).
     """
-    x, y, centres = _design(rows, branches)
+    raw, y = _design(rows, branches)
     sources, units = np.array([r.source for r in rows]), np.array([r.unit for r in rows])
+    centres = _centres(raw, y)
+    fit = fit_even if is_one_sided else _fit_weights
     sample = balance(y, sources)
-    intercept, weights = fit_logistic(x, y, sample)
-    out_of_fold = _cross_predict(x, y, sources, units, seed)
-    slope, offset = _platt(out_of_fold, y, sample)
+    intercept, weights = fit(raw, y, sources, centres)
+    out_of_fold = _cross_predict(fit, raw, y, sources, units, seed, is_one_sided=is_one_sided)
+    slope, offset = (1.0, 0.0) if is_one_sided else _platt(out_of_fold, y, sample)
     rng = np.random.default_rng(seed)
-    refits = [_refit(x, y, sources, units, rng) for _ in range(members)]
+    refits = [_refit(fit, raw, y, sources, units, centres, rng) for _ in range(members)]
     return {
         "channel": rows[0].channel,
         "weights": dict(zip(branches, (weights * slope).tolist(), strict=True)),
         "centres": dict(zip(branches, centres.tolist(), strict=True)),
         "intercept": intercept * slope + offset,
         "members": [[(b * slope) + offset, *(w * slope).tolist()] for b, w in refits],
+        "is_one_sided": is_one_sided,
         "ood": _open_set(rows, branches),
         "metrics": measure(y, _sigmoid(out_of_fold * slope + offset), units, rounds=500 if members else 100)
         | {"sources": len(set(sources)), "branches_alone": _alone(rows, branches)},
@@ -122,15 +135,40 @@ def choose_thresholds(y: NDArray[np.int64], scores: Floats, *, max_fpr: float, m
     return {"fake": round(min(max(fake_at, 0.5), 0.95), 3), "real": round(max(min(real_below, 0.5), 0.05), 3)}
 
 
-def _design(rows: Sequence[Row], branches: Sequence[str]) -> tuple[Floats, NDArray[np.int64], Floats]:
-    """Return centred (n, b) log-odds with missing ones at zero, labels and the class-balanced centres."""
+def fit_even(raw: Floats, y: NDArray[np.int64], sources: Names, centres: Floats) -> tuple[float, Floats]:
+    """Return (intercept, weights) of a one-sided domain that no fit has chosen: few sources choose badly.
+
+    Every branch weighs alike in units of its spread, and the mean item, both classes alike, has an even chance. Fitted
+    weights and intercepts lean against the sources left out (docs/experiments/faces.md). Source: Dawes 1979, The robust
+    beauty of improper linear models in decision making.
+    """
+    spread = np.nanstd(raw, axis=0)
+    weights = np.divide(EVEN_SLOPE, spread, out=np.zeros_like(spread), where=spread > 0)
+    return -float(balance(y, sources) @ _offsets(raw, centres, is_one_sided=True) @ weights), weights
+
+
+def _fit_weights(raw: Floats, y: NDArray[np.int64], sources: Names, centres: Floats) -> tuple[float, Floats]:
+    return fit_logistic(_offsets(raw, centres, is_one_sided=False), y, balance(y, sources))
+
+
+def _offsets(raw: Floats, centres: Floats, *, is_one_sided: bool) -> Floats:
+    """Return (n, b) distances from the centres as the engine takes them, missing branches at zero."""
+    x = np.nan_to_num(raw - centres, nan=0.0)
+    return np.maximum(x, 0.0) if is_one_sided else x
+
+
+def _design(rows: Sequence[Row], branches: Sequence[str]) -> tuple[Floats, NDArray[np.int64]]:
+    """Return (n, b) bounded log-odds, nan where a branch did not run, and labels."""
     y = np.array([r.label for r in rows])
     if y.min() == y.max():
         raise ValueError("stacking needs real and fake rows")
     raw = np.array([[r.logits.get(b, np.nan) for b in branches] for r in rows], float)
-    raw = np.clip(raw, -MAX_ABS_LOGIT, MAX_ABS_LOGIT)
-    centres = np.array([np.mean([np.nanmean(raw[y == c, i]) for c in (0, 1)]) for i in range(len(branches))])
-    return np.nan_to_num(raw - centres, nan=0.0), y, centres
+    return np.clip(raw, -MAX_ABS_LOGIT, MAX_ABS_LOGIT), y
+
+
+def _centres(raw: Floats, y: NDArray[np.int64]) -> Floats:
+    """Return (b,) means of the branches, both classes counted alike."""
+    return np.array([np.mean([np.nanmean(column[y == c]) for c in (0, 1)]) for column in raw.T])
 
 
 def balance(y: NDArray[np.int64], groups: Names) -> Floats:
@@ -145,16 +183,19 @@ def balance(y: NDArray[np.int64], groups: Names) -> Floats:
     return weights
 
 
-def _cross_predict(x: Floats, y: NDArray[np.int64], sources: Names, units: Names, seed: int) -> Floats:
+def _cross_predict(
+    fit: Fit, raw: Floats, y: NDArray[np.int64], sources: Names, units: Names, seed: int, *, is_one_sided: bool
+) -> Floats:
     """Return (n,) log-odds of each row by a fit that never saw its source (its subject, where sources are few)."""
+    centres = _centres(raw, y)
     keys = sources if len(set(sources)) >= MANY_SOURCES else units
     names = np.random.default_rng(seed).permutation(sorted(set(keys)))
     out = np.zeros(len(y))
     for fold in range(FOLDS):
         held = np.isin(keys, names[fold::FOLDS])
         rest = ~held if len(set(y[~held])) == 2 else np.ones(len(y), bool)
-        intercept, weights = fit_logistic(x[rest], y[rest], balance(y[rest], sources[rest]))
-        out[held] = intercept + x[held] @ weights
+        intercept, weights = fit(raw[rest], y[rest], sources[rest], centres)
+        out[held] = intercept + _offsets(raw[held], centres, is_one_sided=is_one_sided) @ weights
     return out
 
 
@@ -165,14 +206,20 @@ def _platt(logits: Floats, y: NDArray[np.int64], sample: Floats) -> tuple[float,
 
 
 def _refit(
-    x: Floats, y: NDArray[np.int64], sources: Names, units: Names, rng: np.random.Generator
+    fit: Fit,
+    raw: Floats,
+    y: NDArray[np.int64],
+    sources: Names,
+    units: Names,
+    centres: Floats,
+    rng: np.random.Generator,
 ) -> tuple[float, Floats]:
     names = sorted(set(units))
     rows_of = {name: np.flatnonzero(units == name) for name in names}
     while True:
         index = np.concatenate([rows_of[name] for name in rng.choice(names, len(names))])
         if len(set(y[index])) == 2:
-            return fit_logistic(x[index], y[index], balance(y[index], sources[index]))
+            return fit(raw[index], y[index], sources[index], centres)
 
 
 def _open_set(rows: Sequence[Row], branches: Sequence[str]) -> dict[str, Any] | None:

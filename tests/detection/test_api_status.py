@@ -41,6 +41,7 @@ def test_models_have_digests_and_quality(client: Client, bearer: Any) -> None:
         assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in model["sha256"].values())
         assert model["sha256"]
         assert isinstance(model["fused"], bool)
+        assert bool(model["fused_in"]) == model["fused"]
     assert set(body["thresholds"]) == {"image", "video", "audio"}
 
 

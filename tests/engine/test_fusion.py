@@ -138,6 +138,43 @@ def test_a_face_that_no_counting_check_saw_is_not_called_real() -> None:
     assert fuse("image", [said("spatial", 0.05), said("synthesis", 0.05)], stack=STACK).label == "real"
 
 
+def one_sided() -> Stack:
+    face = replace(STACK.stackers["image_face"], domain="video_face", is_one_sided=True)
+    return replace(STACK, stackers={**STACK.stackers, "video_face": face})
+
+
+def test_in_a_one_sided_domain_a_check_that_finds_nothing_does_not_outvote_one_that_does() -> None:
+    generated = [said("spatial", 0.02), said("synthesis", 0.9)]
+    alone = fuse("video", generated[1:], stack=one_sided())
+    both = fuse("video", generated, stack=one_sided())
+    assert both.score == pytest.approx(fuse("video", [said("spatial", 0.5), generated[1]], stack=one_sided()).score)
+    assert both.label == "fake"
+    assert fuse("image", generated, stack=STACK).label == "real"  # elsewhere what finds nothing speaks against it
+    assert both.contributions["spatial"] == 0
+    assert alone.score is not None
+    assert fuse("video", [said("spatial", 0.95), said("synthesis", 0.02)], stack=one_sided()).label == "fake"
+
+
+def test_a_one_sided_channel_finds_fakes_and_never_vouches() -> None:
+    calm = replace(one_sided(), thresholds={**STACK.thresholds, "video": Thresholds(fake=0.8, real=0.55)})
+    verdict = fuse("video", [said("spatial", 0.05), said("synthesis", 0.05)], stack=calm)
+    assert verdict.score is not None
+    assert verdict.score < 0.55
+    assert (verdict.label, verdict.abstain_reason) == ("inconclusive", "cannot_vouch")
+    assert "miss too many fakes" in verdict.rationale
+    assert [c.label for c in verdict.channels] == ["inconclusive"]
+    assert set(verdict.contributions) == {"spatial", "synthesis"}
+
+
+def test_along_a_clip_a_one_sided_domain_is_one_sided_too() -> None:
+    stacker = one_sided().stackers["video_face"]
+    curve = (CurvePoint(0, 1, 0.01, 0), CurvePoint(1, 2, 0.99, 0))
+    scored = {"spatial": said("spatial", 0.5, curve=curve)}
+    times, scores = fusion.local_scores(stacker, scored, 0)
+    assert scores[times < 1] == pytest.approx(sigmoid(stacker.intercept))
+    assert scores[times > 1].min() > 0.9
+
+
 def test_a_genuine_voice_does_not_speak_for_a_picture_that_nothing_is_known_about() -> None:
     faces = replace(STACK.stackers["image_face"], auroc_low=0.4)
     stack = replace(STACK, stackers={**STACK.stackers, "image_face": faces})

@@ -18,7 +18,7 @@ import pytest
 
 from detection.engine import fusion, registry
 from detection.management.commands.calibrate import max_fprs, rate
-from detection.training import calibration, calibration_fit, calibration_output, held_out
+from detection.training import calibration, calibration_fit, calibration_output, held_out, stacking
 from detection.training.calibration import Judged
 from detection.training.calibration_card import card
 from detection.training.calibration_fit import Goals
@@ -334,3 +334,69 @@ def test_only_branches_with_other_weights_are_run_again(tmp_path: Path, monkeypa
     assert run() == [["audio"]] * 2
     assert len(calibration.load(rows_file)) == 2
     assert asdict(calibration.load(rows_file)[0])["digests"]["audio"] == "new"
+
+
+@pytest.fixture
+def clips_only() -> None:
+    """The face net has earned its place on clips and not on stills."""
+    registry.BRANCHES["spatial"] = replace(registry.BRANCHES["spatial"], fused_in=("video",))
+
+
+def clips(n: int = 80) -> list[Judged]:
+    rng = np.random.default_rng(3)
+    return [clip(i % 2, float(2 * (2 * (i % 2) - 1) + rng.normal()), -2.0, i) for i in range(n)]
+
+
+def test_a_branch_may_count_for_clips_and_not_for_stills(clips_only: None) -> None:
+    rows = [j.without(["audio"]) if j.kind == "video" else j for j in judged() + clips()]
+    content = calibration_fit.fit(rows, GOALS, members=2)
+    weights = {domain: set(entry["weights"]) for domain, entry in content["domains"].items()}
+    assert weights == {"image_face": {"synthesis"}, "video_face": {"spatial"}, "voice": {"audio"}}
+    assert not any(entry["is_one_sided"] for entry in content["domains"].values())  # one check: nothing to outvote
+    assert "spatial" in content["fitted_with"]
+    stack = fusion.Stack.from_json(content)
+    still = next(j for j in rows if j.kind == "image" and not j.label)
+    clear = replace(still, logits={"synthesis": -6.0})
+    assert fusion.fuse("image", calibration.evidence_of(clear), stack=stack).abstain_reason == "face_not_checked"
+    genuine = next(j for j in rows if j.kind == "video" and not j.label)
+    verdict = fusion.fuse("video", calibration.evidence_of(replace(genuine, logits={"spatial": -6.0})), stack=stack)
+    assert verdict.label == "real"
+
+
+def test_a_still_is_complete_without_a_check_that_counts_for_clips_alone(clips_only: None, heads: Path) -> None:
+    held_out_file(heads, "synthesis", ["faces/1.jpg,real,s1,real,train,-1.0", "clips/1.mp4,real,s1,real,train,-1.0"])
+    still = calibration.with_held_out(replace(judged(2)[1], label=0, key="faces/1.jpg", source="s1", split="train"))
+    moving = calibration.with_held_out(replace(still, key="clips/1.mp4", kind="video"))
+    assert calibration.is_complete(still)
+    assert not calibration.is_complete(moving)  # the face net has learnt from it, and it counts here
+
+
+def test_a_still_is_not_run_again_for_a_check_that_counts_for_clips_alone(clips_only: None) -> None:
+    still = replace(judged(2)[1], digests={})
+    assert not calibration.is_stale("spatial", still)
+    assert calibration.is_stale("spatial", replace(still, kind="video"))
+    assert calibration.is_stale("synthesis", still)
+    assert set(calibration.with_held_out(still).logits) == {"synthesis"}
+
+
+def test_several_checks_of_clips_count_alike_and_one_sided(clips_only: None) -> None:
+    rng = np.random.default_rng(5)
+    rows = [
+        replace(
+            j,
+            logits={"spatial": j.logits["spatial"], "synthesis": float(rng.normal(0, 2))},
+            channels=dict.fromkeys(("spatial", "synthesis"), "picture"),
+            quality=dict.fromkeys(("spatial", "synthesis"), 1.0),
+            errors=dict.fromkeys(("spatial", "synthesis"), 0.0),
+        )
+        for j in clips()
+    ]
+    content = calibration_fit.fit(judged() + rows, GOALS, members=2)
+    entry = content["domains"]["video_face"]
+    assert entry["is_one_sided"]
+    for name in ("spatial", "synthesis"):
+        spread = np.std([j.logits[name] for j in rows])
+        assert entry["weights"][name] * spread == pytest.approx(stacking.EVEN_SLOPE)
+    assert not content["domains"]["image_face"]["is_one_sided"]
+    verdicts = calibration_fit.judge_with(content, rows)
+    assert {v.verdict.label for v in verdicts} <= {"fake", "inconclusive"}

@@ -81,3 +81,31 @@ def test_thresholds_keep_false_alarms_below_the_wish() -> None:
     assert (scores[labels == 0] >= limits["fake"]).mean() <= 0.055
     assert (scores[labels == 1] < limits["real"]).mean() <= 0.105
     assert limits["real"] <= 0.5 <= limits["fake"]
+
+
+def two_forgeries(seed: int, n: int = 600) -> list[Row]:
+    """Half of the fakes are pasted, half generated whole; each check knows one, and calls the other very genuine."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for i in range(n):
+        label, source = i % 2, f"s{i % 20 // 2}"
+        pasted = label and i % 4 == 1
+        logits = {
+            "pasted": rng.normal(0, 1) + (2.5 if pasted else -2.5 if label else 0.0),
+            "generated": rng.normal(0, 1) + (0.0 if pasted else 2.5 if label else 0.0),
+        }
+        made.append(Row(f"{i}", label, source, f"{source}/{i % 40}", "video_face", "picture", logits))
+    return made
+
+
+def test_a_one_sided_fit_keeps_what_each_check_knows() -> None:
+    fresh = two_forgeries(1)
+    labels = [r.label for r in fresh]
+
+    def auroc_of(*, is_one_sided: bool) -> float:
+        found = stacking.fit_domain(two_forgeries(0), ("pasted", "generated"), members=2, is_one_sided=is_one_sided)
+        stacker = Stacker.from_json("video_face", found)
+        assert stacker.is_one_sided == is_one_sided
+        return stacking.metrics.auroc(labels, [stacker.logit(r.logits) for r in fresh])
+
+    assert auroc_of(is_one_sided=True) > auroc_of(is_one_sided=False) + 0.05
