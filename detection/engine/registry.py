@@ -40,13 +40,13 @@ BRANCHES: dict[str, BranchSpec] = {
     "audio": BranchSpec(
         name="audio",
         channel="voice",
-        version="2026.11.21.2",
+        version="2026.11.26",
         files={
             "openvino": (
-                ("audio/audio.xml", "31d2c7a1cdb6a7d44e51a40dbe1bd459eb2375d5b63f4a2879f02ef32ec7e54a"),
-                ("audio/audio.bin", "25519cde2d72db9564583cecbdc94ef7fd3f66f0f6d6fc8ceef9a1a6b7deb95c"),
+                ("audio/audio.xml", "688d0349f759c6b16dbc016822f64f4a1f4796b15e45a8d1eab6b8ac23b17f42"),
+                ("audio/audio.bin", "485cfa1981ac453bc719f87c8861f2005adb6f8bcee46c576b7a68e90963cf6d"),
             ),
-            "torch": (("audio/audio.pt", "bd8708e64d614fb5629d4f6d00160b2de94fbe4a5a4abb82a49be78fe0ae5f2d"),),
+            "torch": (("audio/audio.pt", "bf280169d941f3bb6a76908e95093c8d9452134f2745b42300aae16564a53b13"),),
         },
         input_size=32_000,
         mean=(0.0,),
@@ -55,8 +55,8 @@ BRANCHES: dict[str, BranchSpec] = {
         licence="research use: see ml_weights/audio/CARD.md",
         source="Whisper tiny.en and base encoders, arXiv:2212.04356, MIT",
         build="detection.engine.branches.audio:build",
-        temperature=1.5113,
-        bias=0.3658,
+        temperature=1.5657,
+        bias=0.0755,
     ),
     "spatial": BranchSpec(
         name="spatial",

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detection.engine.branches.audio_net import EMBEDDING, FEATURES, MELS, RATE_HZ, WINDOW_SAMPLES, SpeechNet
+from detection.engine.branches.audio_net import CHANNELS, EMBEDDING, FEATURES, GATED, RATE_HZ, WINDOW_SAMPLES, SpeechNet
 from detection.training import (
     audio_augment,
     audio_baselines,
@@ -29,15 +29,17 @@ from detection.training import (
 from detection.training.audio_features import Clip, Floats
 from detection.training.whisper_encoder import load_pair
 
+ALL = 10**9  # components: a baseline is given every direction, as a plain regression has them
+NEVER = -30.0  # gate of a channel that is not there
+
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """Clips and what the frozen encoder says of them: untouched, through random channels, through fixed ones."""
+    """Clips and what the frozen encoder says of them: untouched, and through channels."""
 
     clips: list[Clip]
     labels: NDArray[np.int64]
     clean: Floats
-    copies: tuple[Floats, ...]
     channels: Mapping[str, Floats]
 
     def take(self, rows: NDArray[np.int64]) -> Material:
@@ -46,7 +48,6 @@ class Material:
             clips=[self.clips[i] for i in rows],
             labels=self.labels[rows],
             clean=self.clean[rows],
-            copies=tuple(copy[rows] for copy in self.copies),
             channels={name: features[rows] for name, features in self.channels.items()},
         )
 
@@ -101,6 +102,8 @@ def _test_tone() -> Floats:
 def _material(config: Mapping[str, Any], clips: list[Clip], out: Path) -> Material:
     if len({clip.is_fake for clip in clips}) < 2:
         raise ValueError("the manifests must hold real and fake clips")
+    if len(config["learn_channels"]) >= CHANNELS:
+        raise ValueError(f"the net has room for {CHANNELS - 1} channels besides untouched speech")
     encoder = load_pair()
     cache = out / "features"
     cache.mkdir(exist_ok=True)
@@ -114,12 +117,12 @@ def _material(config: Mapping[str, Any], clips: list[Clip], out: Path) -> Materi
         loaded: Floats = np.load(path)
         return loaded
 
+    wanted = {*config["learn_channels"], *config["test_channels"]}
     return Material(
         clips=clips,
         labels=np.array([int(clip.is_fake) for clip in clips]),
         clean=features("clean", lambda samples: samples),
-        copies=tuple(features(f"copy{n}", _random(config["seed"] + n)) for n in range(1, config["channel_copies"] + 1)),
-        channels={name: features(name, _fixed(name)) for name in config["test_channels"]},
+        channels={name: features(name, _through(name, config["seed"])) for name in sorted(wanted)},
     )
 
 
@@ -128,16 +131,15 @@ def _windows(clips: Sequence[Clip], change: Callable[[Floats], Floats]) -> Itera
         yield audio_features.window(change(audio_features.load(clip.path)))
 
 
-def _random(seed: int) -> Callable[[Floats], Floats]:
-    rng = np.random.default_rng(seed)
-    return lambda samples: audio_augment.random_channel(samples, rng)[0]
-
-
-def _fixed(name: str) -> Callable[[Floats], Floats]:
+def _through(name: str, seed: int) -> Callable[[Floats], Floats]:
+    """Return the channel of a name: "g711", a codec and its kbit/s like "mp3-24", or "copy1": one drawn at random."""
     if name == "g711":
         return audio_augment.g711
-    bit_rate = {"mp3": 48_000, "aac": 48_000, "opus": 16_000}[name]
-    return lambda samples: audio_augment.coded(samples, audio_augment.CODECS[name], bit_rate)
+    if name.startswith("copy"):
+        rng = np.random.default_rng(seed + int(name.removeprefix("copy")))
+        return lambda samples: audio_augment.random_channel(samples, rng)[0]
+    codec, _, kbit = name.partition("-")
+    return lambda samples: audio_augment.coded(samples, audio_augment.CODECS[codec], int(kbit) * 1000)
 
 
 def _fit(config: Mapping[str, Any], material: Material, rows: NDArray[np.int64]) -> audio_head.Head:
@@ -146,20 +148,15 @@ def _fit(config: Mapping[str, Any], material: Material, rows: NDArray[np.int64])
         clips, config["source_power"], config["kind_weight"], config.get("system_power", 0.0)
     )
     known, weights = rows[weights > 0], weights[weights > 0]
-    copies = len(material.copies)
-    shares = np.array([1.0] + [config["copy_weight"]] * copies)
-    return audio_head.fit(
-        np.concatenate([material.clean[known], *(copy[known] for copy in material.copies)]),
-        np.tile(material.labels[known], 1 + copies),
-        np.concatenate([weights * share / shares.sum() for share in shares]),
-        config["c"],
-    )
+    heard = [material.clean, *(material.channels[name] for name in config["learn_channels"])]
+    penalties = audio_head.Penalties(**config["penalties"])
+    return audio_head.fit([view[known] for view in heard], material.labels[known], weights, penalties)
 
 
 def _cross_validate(config: Mapping[str, Any], material: Material, partition: int) -> dict[str, Floats]:
     """Return logits per channel, each clip judged by a head that knows neither its source nor its system."""
     fold_of = audio_head.divide(material.clips, config["folds"], partition)
-    views = {"clean": material.clean, **material.channels}
+    views = {"clean": material.clean, **{name: material.channels[name] for name in config["test_channels"]}}
     logits = {name: np.zeros(len(material.clips), np.float32) for name in views}
     for fold in range(config["folds"]):
         if not (fold_of == fold).any():
@@ -173,14 +170,23 @@ def _cross_validate(config: Mapping[str, Any], material: Material, partition: in
 
 def _save_net(config: Mapping[str, Any], material: Material, path: Path) -> None:
     head = _fit(config, material, np.arange(len(material.clips)))
-    matrix, offset = audio_head.whitening(np.concatenate([material.clean, *material.copies])[::4], head, EMBEDDING)
+    matrix, offset = audio_head.whitening(
+        np.concatenate([material.clean, *material.channels.values()])[::6], head, EMBEDDING
+    )
     net = SpeechNet()
     net.encoder = load_pair()
     with torch.no_grad():
         net.mean.copy_(torch.from_numpy(head.mean))
         net.scale.copy_(torch.from_numpy(head.scale))
-        net.head.weight.copy_(torch.from_numpy(head.weight)[None])
-        net.head.bias.fill_(head.bias)
+        # Fewer channels than the net has room for: heads that the gate never listens to.
+        net.heads.weight.zero_()
+        net.heads.bias.zero_()
+        net.gate.weight.zero_()
+        net.gate.bias.fill_(NEVER)
+        net.heads.weight[: len(head.weight)] = torch.from_numpy(head.weight)
+        net.heads.bias[: len(head.bias)] = torch.from_numpy(head.bias)
+        net.gate.weight[: len(head.gate), : head.gate.shape[1]] = torch.from_numpy(head.gate)
+        net.gate.bias[: len(head.gate_bias)] = torch.from_numpy(head.gate_bias)
         net.whitening.weight.zero_()
         net.whitening.bias.zero_()
         net.whitening.weight[: len(matrix)] = torch.from_numpy(matrix)
@@ -194,15 +200,18 @@ def _baselines(config: Mapping[str, Any], material: Material) -> dict[str, Any]:
         "file size, length, rate": ([audio_baselines.file_facts(c.path) for c in material.clips], 1.0),
         "outer silence": ([audio_baselines.outer_silence(samples) for samples in raw], 1.0),
         "30 simple features": ([audio_baselines.simple_features(samples) for samples in raw], 0.1),
-        "log-mel statistics": (material.clean[:, : 8 * MELS], config["c"]),
-        "linear probe on the encoders": (material.clean[:, 8 * MELS :], 0.001),
+        "log-mel statistics": (material.clean[:, :GATED], config["penalties"]["c"]),
+        "linear probe on the encoders": (material.clean[:, GATED:], 0.001),
     }
-    plain = {**config, "kind_weight": {}, "system_power": 0.0, "test_channels": []}
-    return {name: _baseline({**plain, "c": c}, material, np.array(x, np.float32)) for name, (x, c) in sets.items()}
+    plain = {**config, "kind_weight": {}, "system_power": 0.0, "learn_channels": [], "test_channels": []}
+    return {
+        name: _baseline({**plain, "penalties": {"c": c, "components": ALL}}, material, np.array(x, np.float32))
+        for name, (x, c) in sets.items()
+    }
 
 
 def _baseline(config: Mapping[str, Any], material: Material, features: Floats) -> dict[str, Any]:
-    only = Material(material.clips, material.labels, features, (), {})
+    only = Material(material.clips, material.labels, features, {})
     logits = [_cross_validate(config, only, partition)["clean"] for partition in range(config["partitions"])]
     return {
         "auroc": metrics.auroc(material.labels, logits[0]),

@@ -54,9 +54,10 @@ def manifest(tmp_path: Path) -> Path:
 
 
 CONFIG = {
-    "seed": 0, "c": 0.01, "channel_copies": 1, "copy_weight": 0.3, "source_power": 0.5, "kind_weight": {},
-    "learn_only": ["copy"], "folds": 2, "partitions": 1, "test_channels": ["g711"],
+    "seed": 0, "penalties": {"c": 0.01}, "learn_channels": ["g711"], "source_power": 0.5,
+    "kind_weight": {}, "learn_only": ["copy"], "folds": 2, "partitions": 1, "test_channels": ["mp3-48"],
 }  # fmt: skip
+PLAIN = {**CONFIG, "learn_channels": [], "test_channels": []}
 
 
 def test_training_learns_a_handful_of_clips_and_exports_the_same_net(manifest, tmp_path):
@@ -80,8 +81,26 @@ def test_training_learns_a_handful_of_clips_and_exports_the_same_net(manifest, t
     assert logits[fake].min() > logits[~fake].max()
 
 
+def test_the_saved_net_shares_the_say_out_as_its_heads_were_judged(manifest, tmp_path):
+    import torch
+
+    clips = audio_features.read_manifests([manifest])
+    material = audio._material(CONFIG, clips, tmp_path)
+    audio._save_net(CONFIG, material, tmp_path / "speech.pt")
+    net = audio_net.SpeechNet()
+    net.load_state_dict(torch.load(tmp_path / "speech.pt", weights_only=True))
+    head = audio._fit(CONFIG, material, np.arange(len(clips)))
+    assert head.weight.shape == (2, audio_net.FEATURES)
+    assert audio_net.CHANNELS > 2  # so that a head without a channel must stay silent
+    for view, change in ((material.clean, lambda x: x), (material.channels["g711"], audio_augment.g711)):
+        windows = [audio_features.window(change(audio_features.load(clip.path))) for clip in clips]
+        with torch.inference_mode():
+            logits = net.eval()(torch.from_numpy(np.stack(windows)))["logit"].numpy()
+        np.testing.assert_allclose(logits, head(view), atol=1e-2)
+
+
 def test_held_out_logits_are_written_for_every_clip(manifest, tmp_path):
-    audio.train({**CONFIG, "channel_copies": 0, "test_channels": []}, [manifest], tmp_path / "run")
+    audio.train(PLAIN, [manifest], tmp_path / "run")
     rows = list(csv.DictReader((tmp_path / "run" / "oof.csv").open()))
     assert len(rows) == 12
     assert rows[0]["path"] == f"{tmp_path.name}/0.wav"
@@ -93,22 +112,61 @@ def test_fakes_made_for_training_are_learnt_from_but_never_counted(manifest, tmp
     lines = manifest.read_text().splitlines()
     kinds = ["kind", *("copy" if line.startswith(("1.", "3.")) else "" for line in lines[1:])]
     manifest.write_text("\n".join(f"{line},{kind}" for line, kind in zip(lines, kinds, strict=True)))
-    record = audio.train({**CONFIG, "channel_copies": 0, "test_channels": []}, [manifest], tmp_path / "run")
+    record = audio.train(PLAIN, [manifest], tmp_path / "run")
     assert record["clips"] == {"real": 6, "fake": 4}
     assert len(list(csv.DictReader((tmp_path / "run" / "oof.csv").open()))) == 10
 
 
 def test_a_kind_of_weight_nothing_is_not_learnt_from(monkeypatch):
     seen = []
-    monkeypatch.setattr(audio_head, "fit", lambda x, y, weights, c: seen.append((x, weights)))
+    monkeypatch.setattr(audio_head, "fit", lambda views, y, weights, penalties: seen.append((views, weights)))
     clips = [clip(f"s{n}", "real" if n % 2 else "tts") for n in range(4)] + [
         Clip(Path("x"), "x", True, "s9", "codec9", "codec", "en")
     ]
-    material = audio.Material(clips, np.array([1, 0, 1, 0, 1]), np.arange(5, dtype=np.float32)[:, None], (), {})
-    audio._fit({**CONFIG, "kind_weight": {"codec": 0.0}}, material, np.arange(5))
-    features, weights = seen[0]
+    material = audio.Material(clips, np.array([1, 0, 1, 0, 1]), np.arange(5, dtype=np.float32)[:, None], {})
+    audio._fit({**PLAIN, "kind_weight": {"codec": 0.0}}, material, np.arange(5))
+    (features,), weights = seen[0]
     assert features[:, 0].tolist() == [0, 1, 2, 3]
     assert (weights > 0).all()
+
+
+def heard_twice(n: int = 400) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Feature 0 is loud in the channel; 1 tells the label of untouched clips, 2 the other way round in the channel."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 2
+    clean, changed = (rng.standard_normal((n, 5)).astype(np.float32) for _ in range(2))
+    clean[:, 1] += 3 * labels
+    changed[:, 0] += 8
+    changed[:, 2] -= 3 * labels
+    return clean, changed, labels
+
+
+def test_each_channel_has_a_head_that_the_gate_chooses():
+    clean, changed, labels = heard_twice()
+    penalties = audio_head.Penalties(c=1.0, gate_c=1.0, gated=1, components=5)
+    both = audio_head.fit([clean, changed], labels, np.ones(len(labels)), penalties)
+    one = audio_head.fit([clean], labels, np.ones(len(labels)), penalties)
+    assert right(both, clean, labels) > 0.9
+    assert right(both, changed, labels) > 0.9 > 0.6 > right(one, changed, labels)
+
+
+def right(head: audio_head.Head, features: np.ndarray, labels: np.ndarray) -> float:
+    return float(((head(features) > 0) == (labels == 1)).mean())
+
+
+def test_an_unsure_gate_listens_to_every_head():
+    clean, changed, labels = heard_twice()
+    penalties = audio_head.Penalties(c=1.0, gate_c=1.0, gate_softness=1e6, gated=1, components=5)
+    head = audio_head.fit([clean, changed], labels, np.ones(len(labels)), penalties)
+    standard = (clean - head.mean) * head.scale
+    np.testing.assert_allclose(head(clean), standard @ head.weight.mean(0) + head.bias.mean(), atol=1e-3)
+
+
+def test_more_channels_than_the_net_has_heads_are_refused(manifest, tmp_path):
+    channels = ["g711", "mp3-24", "opus-16"]
+    assert len(channels) == audio_net.CHANNELS
+    with pytest.raises(ValueError, match="room for 2"):
+        audio.train({**PLAIN, "learn_channels": channels}, [manifest], tmp_path / "run")
 
 
 def test_a_synthesizer_of_many_clips_does_not_decide():
@@ -152,7 +210,7 @@ def test_too_few_sources_to_leave_any_out_is_said(manifest, tmp_path):
     lines = [line.rsplit(",", 1)[0] + ",one" for line in manifest.read_text().splitlines()]
     manifest.write_text("\n".join([lines[0].replace(",one", ",source_repo"), *lines[1:]]))
     with pytest.raises(ValueError, match="too few sources"):
-        audio.train({**CONFIG, "channel_copies": 0, "test_channels": []}, [manifest], tmp_path / "run")
+        audio.train(PLAIN, [manifest], tmp_path / "run")
 
 
 def test_a_manifest_with_an_unknown_label_is_refused(tmp_path):

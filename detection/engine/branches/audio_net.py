@@ -1,7 +1,7 @@
 """The layers of the speech branch: raw samples in, logit out; imported only where torch is (training, CUDA).
 
-Loudness, log-mel front end, the lower blocks of two Whisper encoders, pooled statistics and one linear head are all
-inside the graph, so that what serves cannot preprocess differently from what was trained.
+Loudness, log-mel front end, the lower blocks of two Whisper encoders, pooled statistics and the gated linear heads are
+all inside the graph, so that what serves cannot preprocess differently from what was trained.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class Size:
 TINY = Size(384, 6, 3)
 BASE = Size(512, 8, 2)
 WIDTH = TINY.width
-FEATURES = 8 * MELS + TINY.features + BASE.features
+GATED = 8 * MELS  # the features that tell the channel: the log-mel statistics, which come first
+FEATURES = GATED + TINY.features + BASE.features
+CHANNELS = 3  # heads: one for untouched speech, the others for a channel each
 
 
 def slaney_filters(mels: int = MELS, fft: int = FFT, rate_hz: int = RATE_HZ) -> NDArray[np.float32]:
@@ -154,7 +156,10 @@ class PairEncoder(nn.Module):
 
 
 class SpeechNet(nn.Module):
-    """(n, 32000) samples -> `logit` (n,) and `embedding` (n, 32): longer than 1 = unlike the training speech."""
+    """(n, 32000) samples -> `logit` (n,) and `embedding` (n, 32): longer than 1 = unlike the training speech.
+
+    Each head has learnt from speech through one channel; the gate hears which channel it was, and shares the say out.
+    """
 
     mean: Tensor
     scale: Tensor
@@ -164,12 +169,14 @@ class SpeechNet(nn.Module):
         self.encoder = PairEncoder()
         self.register_buffer("mean", torch.zeros(FEATURES))
         self.register_buffer("scale", torch.ones(FEATURES))
-        self.head = nn.Linear(FEATURES, 1)
+        self.heads = nn.Linear(FEATURES, CHANNELS)
+        self.gate = nn.Linear(GATED, CHANNELS)
         self.whitening = nn.Linear(FEATURES, EMBEDDING)
 
     def forward(self, samples: Tensor) -> dict[str, Tensor]:
         features = (self.encoder(samples) - self.mean) * self.scale
-        return {"logit": self.head(features)[:, 0], "embedding": self.whitening(features)}
+        share = torch.softmax(self.gate(features[:, :GATED]), 1)
+        return {"logit": (share * self.heads(features)).sum(1), "embedding": self.whitening(features)}
 
 
 def pool(level: Tensor) -> Tensor:
