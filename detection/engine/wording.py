@@ -15,6 +15,11 @@ PART: dict[Channel, str] = {
 }
 FACE_BRANCHES = frozenset({"spatial", "temporal", "physiology"})
 SWAP_BRANCHES = ("spatial", "temporal")
+BETTER_COPY = {  # what could settle an open case
+    "image": "A larger or less compressed copy",
+    "video": "A longer or less compressed copy",
+    "audio": "A longer or less compressed recording",
+}
 FACE_CAVEAT = (
     "Our checks for swapped or repainted faces are not yet reliable enough to count; they are shown for information."
 )
@@ -95,7 +100,7 @@ def _open(kind: Kind, verdict: Verdict) -> list[str]:
         FACE_CAVEAT if shows_unchecked_face(verdict.evidence, verdict.contributions) else "",
         _leaning(verdict.channels),
         _strongest(verdict, -1 if reason == "face_not_checked" else 1),
-        "A longer or less compressed copy, or a person who knows the case, can settle it.",
+        f"{BETTER_COPY[kind]}, or a person who knows the case, can settle it.",
     ]
 
 
