@@ -87,7 +87,7 @@ def analysis_page(job: Job, result: InferenceResult, media: Media) -> AnalysisPa
         metadata=tuple(sorted((media.info.get("metadata") or {}).items())),
         seconds=_seconds(details.get("seconds") or {}),
         player=_player(details, media, key_frames, result),
-        next_step=words.NEXT_STEPS[result.label],
+        next_step=words.next_step(result.label, media.kind),
         abstain_words=words.ABSTAIN_REASONS.get(result.abstain_reason, ""),
         warnings=tuple(details.get("warnings") or ()),
     )

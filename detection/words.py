@@ -67,7 +67,7 @@ CHANNELS: dict[str, str] = {
 
 NEXT_STEPS: dict[str, str] = {
     "fake": (
-        "Do not share or act on this item as it is. Look at the marked moments, find where it was first published, "
+        "Do not share or act on this item as it is. Look at what is marked, find where it was first published, "
         "and ask the person shown through a channel that you already know."
     ),
     "real": (
@@ -75,10 +75,21 @@ NEXT_STEPS: dict[str, str] = {
         "the caption fits what it shows."
     ),
     "inconclusive": (
-        "Do not decide on this result alone. Try to get the original file or a longer, sharper copy, and let a person "
-        "who knows the subject look at it."
+        "Do not decide on this result alone. Try to get the original file or a {copy}, and let a person who knows the "
+        "subject look at it."
     ),
 }
+BETTER_COPIES: dict[str, str] = {
+    "image": "larger, sharper copy",
+    "video": "longer, sharper copy",
+    "audio": "longer, clearer recording",
+}
+
+
+def next_step(label: str, kind: str) -> str:
+    """Return what to do now, for the kind of media: a still has no longer copy."""
+    return NEXT_STEPS[label].format(copy=BETTER_COPIES.get(kind, "sharper copy"))
+
 
 ABSTAIN_REASONS: dict[str, str] = {
     "uncertain_band": "The score lies between the two thresholds.",

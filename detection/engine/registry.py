@@ -105,13 +105,13 @@ BRANCHES: dict[str, BranchSpec] = {
     "synthesis": BranchSpec(
         name="synthesis",
         channel="picture",
-        version="2026.11.21.2",
+        version="2026.11.26",
         files={
             "openvino": (
-                ("synthesis/synthesis.xml", "0ed3d69da0dfde40767edebeeaf3a0a73a37b14e422e602b407a91a90d4a37eb"),
-                ("synthesis/synthesis.bin", "93872307794a92ad0839127f80618c28d264eda7dd7805733bc4c623f663a92f"),
+                ("synthesis/synthesis.xml", "f5fcf5932fa67189bfdfe619dc5ef006dd2eb4bb65b7745998cd60487fecc0f0"),
+                ("synthesis/synthesis.bin", "2d14b0a3211bac085f107b025d3403027f0eb2d60bdb42983d152315484c14a3"),
             ),
-            "torch": (("synthesis/synthesis.pt", "875c8beb15931080e0953817a672d6651489aef8ea917a953a885be61322cb8a"),),
+            "torch": (("synthesis/synthesis.pt", "8d2ac9160a295aad09181ba3c05a1370ad8028cf66d25abe72c9ce542eaf3f1d"),),
         },
         input_size=192,
         mean=(127.0, 127.0, 127.0),
@@ -120,8 +120,8 @@ BRANCHES: dict[str, BranchSpec] = {
         licence="research use: see ml_weights/synthesis/CARD.md",
         source="EfficientNet-Lite0, arXiv:1905.11946, Apache-2.0",
         build="detection.engine.branches.synthesis:build",
-        temperature=0.3954,
-        bias=-0.0032,
+        temperature=0.3949,
+        bias=0.0951,
     ),
     "frequency": BranchSpec(
         name="frequency",

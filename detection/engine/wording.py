@@ -15,6 +15,11 @@ PART: dict[Channel, str] = {
 }
 FACE_BRANCHES = frozenset({"spatial", "temporal", "physiology"})
 SWAP_BRANCHES = ("spatial", "temporal")
+BETTER_COPY = {  # what could settle an open case
+    "image": "A larger or less compressed copy",
+    "video": "A longer or less compressed copy",
+    "audio": "A longer or less compressed recording",
+}
 FACE_CAVEAT = (
     "No check for swapped or repainted faces that is reliable enough to count has judged the face; what the others "
     "found is shown for information."
@@ -100,7 +105,7 @@ def _open(kind: Kind, verdict: Verdict) -> list[str]:
         FACE_CAVEAT if shows_unchecked_face(verdict.evidence, verdict.contributions) else "",
         _leaning(verdict.channels),
         _strongest(verdict, -1 if reason in ("face_not_checked", "cannot_vouch") else 1),
-        "A longer or less compressed copy, or a person who knows the case, can settle it.",
+        f"{BETTER_COPY[kind]}, or a person who knows the case, can settle it.",
     ]
 
 

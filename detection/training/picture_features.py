@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detection.engine import patches
+from detection.engine import patches, stability
 from detection.engine.branches.synthesis_net import SynthesisNet
+from detection.training.clip_coding import Coding, coded
 from detection.training.imagenet import MEAN, STD, load_pretrained
+from detection.training.picture_deliveries import delivered, filmed
 from detection.training.pictures import Picture, crop, disturb, read_rgb
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ Floats = NDArray[np.float32]
 Image = patches.Image
 Change = Callable[[Image, int], Image]  # (picture, its number in the list) -> piece that is looked at
 
-WHOLE_PX = 256  # a stored picture is looked at as a whole where nothing was done to it
+WHOLE_PX = 256  # the size at which the pictures are stored
 
 
 class Extractor:
@@ -107,17 +109,31 @@ def mean_of_pieces(values: Floats, counts: NDArray[np.int64]) -> Floats:
     return np.asarray(np.add.reduceat(values, starts, axis=0) / counts[:, None], np.float32)
 
 
-def whole(size: int = WHOLE_PX) -> Change:
-    """Return the change that does nothing but cut or mirror a picture to `size`."""
-    return lambda image, _: crop(image, size)
+def whole() -> Change:
+    """Return the change that does nothing but cut or mirror a picture to the size at which all are stored."""
+    return lambda image, _: crop(image, WHOLE_PX)
 
 
-def disturbed(seed: int, size: int) -> Change:
-    """Return the change that sends a picture through a random chain of its own and cuts a random piece."""
+def untouched(size: int) -> Change:
+    """Return the change that does nothing but cut the middle piece, as served."""
+    return lambda image, _: patches.as_stored(crop(image, size))
+
+
+# The random chains that copies go through, the same for both classes.
+CHAINS: dict[str, Callable[[Image, np.random.Generator], Image]] = {
+    "disturbed": disturb,
+    "delivered": delivered,
+    "filmed": filmed,
+}
+
+
+def copied(way: str, number_of_copy: int, size: int) -> Change:
+    """Return the change that sends a picture through a random chain of its own and cuts a random piece as served."""
+    chain, dice = CHAINS[way], [number_of_copy, list(CHAINS).index(way)]
 
     def change(image: Image, number: int) -> Image:
-        rng = np.random.default_rng([seed, number])
-        return crop(disturb(image, rng), size, rng)
+        rng = np.random.default_rng([*dice, number])
+        return patches.as_stored(crop(chain(image, rng), size, rng))
 
     return change
 
@@ -149,6 +165,12 @@ def _social(image: Image) -> Image:
     return _jpeg(_scaled(_jpeg(image, 80), 0.8), 70)
 
 
+def _frame(image: Image) -> Image:
+    """Return the third frame of a clip that shows the picture for as long."""
+    height, width = (side // 2 * 2 for side in image.shape[:2])
+    return coded(np.repeat(image[None, :height, :width], 3, axis=0), Coding(28, 1.0))[-1]
+
+
 # What the robustness table is measured on.
 CODECS: dict[str, Callable[[Image], Image]] = {
     "JPEG 90": lambda image: _jpeg(image, 90),
@@ -160,4 +182,6 @@ CODECS: dict[str, Callable[[Image], Image]] = {
     "enlarged to 1.5": lambda image: _jpeg(_scaled(image, 1.5), 87, subsampled=False),
     "blurred": lambda image: np.asarray(cv2.GaussianBlur(image, (0, 0), 0.7), dtype=np.uint8),
     "JPEG 80, shrunk to 0.8, JPEG 70": _social,
+    "screenshot": stability.like_a_screenshot,
+    "H.264 crf 28": _frame,
 }

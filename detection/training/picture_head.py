@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve
+from scipy.linalg.blas import ssyrk
 
 from detection.engine.branches.synthesis_net import REACH
 
@@ -47,20 +49,18 @@ class Moments:
     """
 
     def __init__(self, parts: Iterable[tuple[Floats, NDArray[np.bool_], Doubles]]) -> None:
-        self.square: Doubles | float = 0.0
+        self.square: Doubles | float = 0.0  # its upper triangle: the other half would be the same, at twice the work
         self.product: Doubles | float = 0.0
         for features, labels, weights in parts:
-            rows = np.hstack([features, np.ones((len(features), 1), np.float32)])
-            weighted = rows * weights[:, None].astype(np.float32)
-            self.square = self.square + (rows.T @ weighted).astype(np.float64)
-            self.product = self.product + (weighted.T @ np.where(labels, 1.0, -1.0)).astype(np.float64)
+            roots = np.sqrt(weights)[:, None].astype(np.float32)
+            rows = np.hstack([features, np.ones((len(features), 1), np.float32)]) * roots
+            self.square = self.square + ssyrk(1.0, rows, trans=1).astype(np.float64)
+            self.product = self.product + (rows.T @ np.where(labels, roots[:, 0], -roots[:, 0])).astype(np.float64)
 
     def solve(self, strength: float) -> Head:
         """Return the head; `strength` (lambda) pulls all weights but the bias towards nought."""
-        from scipy.linalg import solve
-
         square = np.asarray(self.square)
         pull = np.full(len(square), strength)
         pull[-1] = 1e-3
-        found = solve(square + np.diag(pull), np.asarray(self.product), assume_a="pos")
+        found = solve(square + np.diag(pull), np.asarray(self.product), assume_a="pos", lower=False)
         return Head(found[:-1].astype(np.float32), float(found[-1]))

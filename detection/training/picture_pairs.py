@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from detection.training import reconstruction, upsampling
-from detection.training.picture_features import Cache, Change, Floats, disturbed, whole
+from detection.training.picture_features import Cache, Change, Floats, copied, untouched
 from detection.training.pictures import Picture, evenly
 
 WAYS = ("transposed", "reconstruction")
@@ -45,8 +45,9 @@ def _statistics(reals: Sequence[Picture], folder: Path, way: str, cache: Cache, 
         return Pairs(np.empty((0, 2, 2, 0), np.float32), ())
     names = [item.name for item, _ in found]
     changes: dict[str, Change] = {
-        "stored": whole(crop_px),
-        "disturbed": disturbed(PAIR_SEED, crop_px),
+        "stored": untouched(crop_px),
+        "disturbed": copied("disturbed", PAIR_SEED, crop_px),
+        "delivered": copied("delivered", PAIR_SEED, crop_px),
     }
     sides = [
         [

@@ -10,8 +10,8 @@ from detection.engine import patches, registry, runtime
 from detection.engine.branches import synthesis
 from detection.engine.types import Decoded, Face, Frame, MediaInfo, Scene, Track
 
-GOLDEN_LOGITS = [2.073, -0.037]
-GOLDEN_FACE_LOGITS = [1.801, 0.297]
+GOLDEN_LOGITS = [1.689, -0.161]
+GOLDEN_FACE_LOGITS = [1.305, -0.160]
 TOLERANCE = 0.02
 
 
@@ -90,7 +90,43 @@ def test_score_is_the_calibrated_mean_of_the_pieces() -> None:
     bright = synthesis.examine(scene_of(level(200, 300, 148)), FixedNet())
     assert bright.logit == pytest.approx(2.0, abs=0.1)
     assert bright.score == pytest.approx(1 / (1 + np.exp(-2.0)), abs=0.02)
-    assert bright.data["suspicious_pieces"] == bright.data["pieces"] == 9
+    assert bright.data["rare_pieces"] == bright.data["pieces"] == 9
+
+
+@pytest.mark.parametrize(
+    ("score", "rare", "words"),
+    [
+        (0.9, 4, "is much more like what generators make"),
+        (0.7, 3, "is more like what generators make"),
+        (0.5, 1, "does not settle"),
+        (0.2, 4, "does not settle"),  # a part of it may be generated
+        (0.2, 1, "is more like what cameras take"),
+        (0.1, 0, "is much more like what cameras take"),
+    ],
+)
+def test_the_finding_is_as_strong_as_the_score_and_sets_the_count_against_genuine_pictures(
+    score: float, rare: int, words: str
+) -> None:
+    said = synthesis.sentence(score, rare, 9, is_clip=False)
+    assert words in said
+    assert f"{rare} of 9 examined pieces stood out; of genuine pictures one piece in ten does" in said
+
+
+def test_a_piece_stands_out_only_beyond_what_one_genuine_piece_in_ten_shows() -> None:
+    """At even odds many pieces of a genuine picture lie above, so a count of those would sound stronger than it is."""
+    level_at = round(128 + 10 * synthesis.RARE_PIECE_LOGIT)
+    below = synthesis.examine(scene_of(level(200, 300, level_at - 2)), FixedNet())
+    above = synthesis.examine(scene_of(level(200, 300, level_at + 3)), FixedNet())
+    assert (below.data["rare_pieces"], above.data["rare_pieces"]) == (0, 9)
+
+
+def test_a_finding_on_a_face_alone_counts_no_pieces() -> None:
+    image = np.full((400, 400, 3), 250, np.uint8)
+    image[100:300, 100:300] = level(200, 200, 108)
+    found = synthesis.examine(scene_of(image[:300, :300], tracks=face_at(120, 120, 100)), FixedNet(192))
+    assert found.state == "scored"
+    if not found.data["pieces"]:
+        assert "pieces" not in found.sentence
 
 
 def face_at(x: float, y: float, side: float) -> tuple[Track, ...]:

@@ -69,6 +69,13 @@ def test_every_label_and_icon_has_its_words():
         assert f'id="{name}"' in sprite, name
 
 
+@pytest.mark.parametrize("kind", ["image", "video", "audio", ""])
+def test_the_next_step_fits_the_kind_of_media(kind):
+    said = words.next_step("inconclusive", kind)
+    assert "{" not in said
+    assert ("longer" in said) == (kind in ("video", "audio"))
+
+
 def test_every_branch_is_explained():
     from detection.engine.registry import BRANCHES
 

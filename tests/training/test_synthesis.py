@@ -75,9 +75,9 @@ CONFIG = {
 
 
 SYNTHESIS = {
-    "crop_px": 64, "threads": 1, "most_reals_per_source": 8, "copies": 1, "copy_weight": 0.5, "source_power": 0.85,
-    "strength": 30.0, "folds": 2, "partitions": 1, "pairs_per_source": 2, "codec_pictures_per_source": 3,
-    "test_codecs": ["JPEG 50"],
+    "crop_px": 64, "threads": 1, "most_reals_per_source": 8, "source_power": 0.85, "strength": 30.0, "folds": 2,
+    "partitions": 1, "pairs_per_source": 2, "codec_pictures_per_source": 3, "test_codecs": ["JPEG 50"],
+    "view_weights": {"picture": {"pieces": 1.0, "filmed": 0.5}, "face": {"whole": 1.0, "disturbed": 0.5}},
     "pair_shares": {"picture": {"transposed": 0.0}, "face": {"transposed": 0.5, "reconstruction": 0.5}},
 }  # fmt: skip
 

@@ -41,6 +41,8 @@ class SynthesisNet(nn.Module):
         for number, channels in enumerate(CHANNELS):
             mixture = functional.normalize(torch.randn(MIXTURES, channels, 1, 1, generator=dice), dim=1)
             self.register_buffer(f"mixture{number}", mixture)
+            step = torch.tensor([-1.0, 1.0]).expand(channels, 1, 1, 2)
+            self.register_buffer(f"step{number}", step.clone(), persistent=False)
         self.register_buffer("mean", torch.zeros(FEATURES))
         self.register_buffer("spread", torch.ones(FEATURES))
         self.head = nn.Linear(FEATURES, len(HEADS))
@@ -48,11 +50,14 @@ class SynthesisNet(nn.Module):
     def statistics(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return ((n, FEATURES) texture statistics of stem and stages, (n, 112, h/16, w/16) last map)."""
         x = self.stem(batch)
-        found = [texture(x, self.get_buffer("mixture0"))]
+        found = [self._texture(x, 0)]
         for number, stage in enumerate(self.stages, start=1):
             x = stage(x)
-            found.append(texture(x, self.get_buffer(f"mixture{number}")))
+            found.append(self._texture(x, number))
         return torch.cat(found, dim=1), x
+
+    def _texture(self, x: Tensor, number: int) -> Tensor:
+        return texture(x, self.get_buffer(f"mixture{number}"), self.get_buffer(f"step{number}"))
 
     def forward(self, batch: Tensor) -> dict[str, Tensor]:
         """batch: (n, 3, h, w), (RGB - 127) / 128.
@@ -72,15 +77,18 @@ class SynthesisNet(nn.Module):
         return torch.relu(((last - self.mean[part][:, None, None]) * weights[:, None, None]).sum(1))
 
 
-def texture(x: Tensor, mixture: Tensor) -> Tensor:
+def texture(x: Tensor, mixture: Tensor, step: Tensor) -> Tensor:
     """Return (n, 5 c + m) of (n, c, h, w): per channel mean, spread, mean step across and down, and skewness; then
-    the spread of m fixed random mixtures of the standardised channels, which tells how channels vary together."""
+    the spread of m fixed random mixtures of the standardised channels, which tells how channels vary together.
+
+    mixture: (m, c, 1, 1). step: (c, 1, 1, 2), -1 and 1 per channel."""
     mean = x.mean((2, 3))
     centred = x - mean[:, :, None, None]
     spread = (centred.square().mean((2, 3)) + 1e-5).sqrt()
     standard = centred / spread[:, :, None, None]
     skewness = (standard * standard * standard).mean((2, 3))
-    across = (x[:, :, :, 1:] - x[:, :, :, :-1]).abs().mean((2, 3))
-    down = (x[:, :, 1:] - x[:, :, :-1]).abs().mean((2, 3))
+    # by convolution rather than by shifted slices, which OpenVINO would copy: a tenth of the net's time
+    across = functional.conv2d(x, step, groups=len(step)).abs().mean((2, 3))
+    down = functional.conv2d(x, step.transpose(2, 3), groups=len(step)).abs().mean((2, 3))
     mixed = (functional.conv2d(standard, mixture).square().mean((2, 3)) + 1e-5).sqrt()
     return torch.cat([mean, spread, across, down, skewness, mixed], dim=1)
