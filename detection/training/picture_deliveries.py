@@ -37,7 +37,8 @@ def filmed(image: Image, rng: Rng) -> Image:
     steps = rng.integers(0, 2, (FRAMES, 2)).cumsum(axis=0) - 1
     y, x = steps.clip(0, room).T
     frames = np.stack([image[y[n] : y[n] + height, x[n] : x[n] + width] for n in range(FRAMES)])
-    return coded(frames, Coding(int(rng.integers(20, 35)), 1.0))[int(rng.integers(FRAMES))]
+    shown = coded(frames, Coding(int(rng.integers(20, 35)), 1.0))
+    return np.asarray(shown[int(rng.integers(FRAMES))], np.uint8)
 
 
 def shrunk(image: Image, scale: float, rng: Rng) -> Image:

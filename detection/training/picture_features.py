@@ -168,7 +168,8 @@ def _social(image: Image) -> Image:
 def _frame(image: Image) -> Image:
     """Return the third frame of a clip that shows the picture for as long."""
     height, width = (side // 2 * 2 for side in image.shape[:2])
-    return coded(np.repeat(image[None, :height, :width], 3, axis=0), Coding(28, 1.0))[-1]
+    shown = coded(np.repeat(image[None, :height, :width], 3, axis=0), Coding(28, 1.0))
+    return np.asarray(shown[-1], np.uint8)
 
 
 # What the robustness table is measured on.
