@@ -15,15 +15,18 @@ from accounts import audit
 from deepfake import storage
 from detection import webhooks
 from detection.engine import registry
+from detection.engine.fingerprints import Prints
 from detection.models import (
     BranchScore,
     ExplanationArtifact,
+    FacePrint,
     InferenceResult,
     Job,
     JobStatus,
     Media,
     MediaKind,
     ModelVersion,
+    SoundMark,
 )
 from detection.signals import verdict_recorded
 
@@ -35,6 +38,7 @@ DETAILS = (
     "fake_intervals",
     "faces",
     "tracks",
+    "pieces",
     "speech",
     "waveform",
     "stability",
@@ -69,7 +73,7 @@ def record_verdict(job: Job, analysis: Any, artifact_dir: Path) -> bool:
     stored = [(item, _store_artifact(job, artifact_dir, item)) for item in found["artifacts"]]
     try:
         with transaction.atomic():
-            recorded = _complete(job) and _write(job, found, stored)
+            recorded = _complete(job) and _write(job, found, stored, getattr(analysis, "prints", Prints()))
     except BaseException:
         _discard(stored)
         raise
@@ -92,7 +96,7 @@ def _complete(job: Job) -> bool:
     )
 
 
-def _write(job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, Any], str]]) -> bool:
+def _write(job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, Any], str]], prints: Prints) -> bool:
     low, high = found["confidence_interval"] or (None, None)
     result = InferenceResult.objects.create(
         job=job,
@@ -111,6 +115,7 @@ def _write(job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, A
         BranchScore(result=result, **_branch_columns(branch)) for branch in found["per_branch"]
     )
     ExplanationArtifact.objects.bulk_create(_artifact(result, item, name) for item, name in stored)
+    _keep_prints(job.media, prints)
     store_facts(job.media, {**found["media"], "kind": _kind(job, found["media"]["kind"])})
     job.refresh_from_db()
     webhooks.queue_delivery(job)
@@ -122,6 +127,21 @@ def _write(job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, A
         details={"label": result.label, "score": result.score, "model_version": result.model_version.name},
     )
     return True
+
+
+def _keep_prints(media: Media, prints: Prints) -> None:
+    """Write what the item can be found again by; a later run that looked at less leaves the rest as it is."""
+    of = {"organization_id": media.organization_id, "media": media}
+    if prints.faces:
+        media.face_prints.all().delete()
+        FacePrint.objects.bulk_create(
+            FacePrint(**of, track=face.track, time_s=face.time_s, bits=face.bits) for face in prints.faces
+        )
+    if prints.sound:
+        media.sound_marks.all().delete()
+        SoundMark.objects.bulk_create(
+            (SoundMark(**of, value=mark.value, step=mark.step) for mark in prints.sound), batch_size=500
+        )
 
 
 def _tell(job: Job, result: InferenceResult) -> None:
