@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -163,8 +163,13 @@ def _tick_label(moment: float, step: float) -> str:
     return clock(moment).split(".")[0]
 
 
-def timeline(details: dict[str, Any], duration_s: float, fake_at: float) -> Timeline | None:
-    """Lanes of the score curves, one per branch in the order they first appear; None for a still."""
+def timeline(
+    details: dict[str, Any], duration_s: float, fake_at: float, *, silent: Container[str] = ()
+) -> Timeline | None:
+    """Lanes of the score curves, one per branch in the order they first appear; None for a still.
+
+    silent: branches without weight; the windows that keys go through are those of the others, where there are any.
+    """
     points = [point for point in details.get("curve") or [] if point.get("score") is not None]
     if duration_s <= 0 or not points:
         return None
@@ -174,7 +179,8 @@ def timeline(details: dict[str, Any], duration_s: float, fake_at: float) -> Time
     intervals = details.get("fake_intervals") or []
     lanes = tuple(_lane(branch, found, intervals, duration_s) for branch, found in by_branch.items())
     height, line = LANE_HEIGHT * (1 - fake_at), percent(1 - fake_at)
-    windows = tuple(sorted({round(point["start_s"], 3) for point in points}))
+    judged = [point for point in points if point["branch"] not in silent] or points
+    windows = tuple(sorted({round(point["start_s"], 3) for point in judged}))
     spans, rows = bands(intervals, duration_s), _rows(by_branch, duration_s)
     return Timeline(duration_s, lanes, ticks(duration_s), height, line, windows, spans, rows)
 
@@ -220,6 +226,25 @@ def _lane(branch: str, points: list[dict[str, Any]], intervals: list[dict[str, A
     mine = [interval for interval in intervals if interval.get("channel") == channel]
     found = bands(mine, duration_s)
     return Lane(branch, channel, curves, found, peak["score"], peak["start_s"], peaks(points, duration_s))
+
+
+def attention(
+    windows: Iterable[dict[str, Any]], times: dict[int, float], duration_s: float, *, most: int = 12
+) -> tuple[Peak, ...]:
+    """The frame of each window that the check over time weighed most, where it weighed it clearly more than the rest.
+
+    times: frame number -> seconds. A window of n frames gives each 1 / n when nothing stands out.
+    """
+    found = []
+    for window in windows:
+        weights = window.get("weights") or [0.0]
+        top = max(range(len(weights)), key=weights.__getitem__)
+        moment = times.get(window["frames"][top]) if window.get("frames") else None
+        if moment is None or duration_s <= 0 or weights[top] < 1.5 / len(weights):
+            continue
+        found.append(Peak(percent(moment / duration_s), "100%", moment, weights[top], window.get("track")))
+    strongest = sorted(found, key=lambda peak: -peak.score)[:most]
+    return tuple(sorted(strongest, key=lambda peak: peak.time_s))
 
 
 def _curve(track: int | None, points: list[dict[str, Any]], duration_s: float) -> Curve:

@@ -82,6 +82,7 @@ class AnalysisPage:
     frequency_maps: tuple[tuple[ExplanationArtifact, str], ...]
     provenance: dict[str, Any]
     authenticity: Authenticity | None
+    attention: tuple[charts.Peak, ...]  # the frames that the check over time weighed most
     offset: str  # how far lips and sound are shifted, in words
     stability: dict[str, Any]
     media_facts: tuple[tuple[str, str], ...]
@@ -111,10 +112,11 @@ def analysis_page(job: Job, result: InferenceResult, media: Media) -> AnalysisPa
     limits = {"fake_at": result.threshold_fake, "real_below": result.threshold_real}
     branches = branch_rows(result.branch_scores.all())
     tags = media.info.get("metadata") or {}
-    timeline = charts.timeline(details, duration_s, result.threshold_fake)
+    uncounted = frozenset(row.score.branch for row in branches if row.standing == "shown")
+    timeline = charts.timeline(details, duration_s, result.threshold_fake, silent=uncounted)
     return AnalysisPage(
         branches=branches,
-        uncounted=frozenset(row.score.branch for row in branches if row.standing == "shown"),
+        uncounted=uncounted,
         channels=_channels(details),
         timeline=timeline,
         waveform=charts.waveform(details, duration_s, **limits),
@@ -127,6 +129,7 @@ def analysis_page(job: Job, result: InferenceResult, media: Media) -> AnalysisPa
         frequency_maps=tuple((file, urls[file.id]) for file in files if file.kind == "frequency_heatmap"),
         provenance=_provenance(details.get("provenance")),
         authenticity=authenticity_of(result),
+        attention=_attention(branches, details, duration_s),
         offset=_offset(branches),
         stability=_stability(details, result),
         media_facts=media_facts(media),
@@ -255,6 +258,12 @@ def _place(box: Iterable[float], media: Media) -> str:
     row = "upper" if down < 0.36 else "lower" if down > 0.64 else ""
     column = "left" if across < 0.36 else "right" if across > 0.64 else ""
     return " ".join(part for part in (row, column) if part) or "middle"
+
+
+def _attention(branches: Iterable[BranchRow], details: Mapping[str, Any], duration_s: float) -> tuple[charts.Peak, ...]:
+    data = next((row.score.data for row in branches if row.score.branch == "temporal"), None) or {}
+    times = {face["frame_index"]: face["time_s"] for face in details.get("faces") or []}
+    return charts.attention(data.get("attention") or [], times, duration_s)
 
 
 def _offset(branches: Iterable[BranchRow]) -> str:

@@ -27,7 +27,8 @@ OVERLAY_PX = 384
 KEY_FRAME_PX = 960
 FACE_PX = 256
 SPECTRUM_PX = 256
-DETAIL_PX = 160  # long side of the grid on which fine detail is measured
+DETAIL_PX = 128  # long side of the grid on which fine detail is measured
+DETAIL_MAP_PX = 192  # it has no finer detail itself: a larger picture would only be heavier
 MIN_DETAIL_MAPS = 4  # along a clip, also where no check left a heatmap
 MAX_OPACITY = 0.72
 RATE_HZ = 16000
@@ -94,10 +95,10 @@ def _write_overlay(scene: Scene, branch: str, heatmap: Heatmap, number: int, out
     )
 
 
-def overlay(cam: NDArray[np.float32], aspect: float) -> Image:
+def overlay(cam: NDArray[np.float32], aspect: float, longest_px: int = OVERLAY_PX) -> Image:
     """Return a (h, w, 4) BGRA picture of a map: transparent where nothing was seen. aspect = width / height."""
-    width = OVERLAY_PX if aspect >= 1 else max(1, round(OVERLAY_PX * aspect))
-    height = max(1, round(OVERLAY_PX / aspect)) if aspect >= 1 else OVERLAY_PX
+    width = longest_px if aspect >= 1 else max(1, round(longest_px * aspect))
+    height = max(1, round(longest_px / aspect)) if aspect >= 1 else longest_px
     smooth = cv2.resize(np.maximum(cam, 0).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     smooth = np.clip(smooth / max(float(np.max(cam, initial=0.0)), 1e-6), 0, 1)
     colours = cv2.applyColorMap((smooth * 255).astype(np.uint8), COLOURS)
@@ -124,7 +125,8 @@ def _write_detail_maps(scene: Scene, maps: Sequence[Heatmap], output_dir: Path) 
         frame = scene.frame(index)
         h, w = frame.image.shape[:2]
         name = f"detail_{index}.png"
-        cv2.imwrite(str(output_dir / name), overlay(fine_detail(frame.image), w / h), [cv2.IMWRITE_PNG_COMPRESSION, 3])
+        picture = overlay(fine_detail(frame.image), w / h, DETAIL_MAP_PX)
+        cv2.imwrite(str(output_dir / name), picture, [cv2.IMWRITE_PNG_COMPRESSION, 3])
         where = f" at {frame.time_s:.1f} s" if scene.media.info.kind == "video" else ""
         words = (
             f"Where fine detail is strong{where}; pasted or smoothed parts can stand out. A measurement, no verdict."
