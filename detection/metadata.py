@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from detection.words import readable
 
 Rows = tuple[tuple[str, str], ...]
 
@@ -16,6 +15,7 @@ DATES = ("date", "time")
 NOT_DATES = ("exposuretime", "timescale", "shutter", "offsettime", "subsectime")
 PLACE = ("gps", "location", "xyz", "city", "country")
 UNNAMED = ("und", "VideoHandler", "SoundHandler")  # what programs write when they have nothing to say
+_JOINT = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=GPS)(?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def _group_of(name: str, value: str) -> str:
 
 
 def _spaced(name: str) -> str:
-    """`DateTimeOriginal` → `Date time original`, `encoding_tool` → `Encoding tool`."""
-    if "_" in name or " " in name or not any(letter.islower() for letter in name):
-        return readable(name) if name.islower() else name
-    words = "".join(f" {c}" if c.isupper() and i and name[i - 1].islower() else c for i, c in enumerate(name))
-    return readable(words.lower().replace("gps", "GPS ")) if not words.startswith("GPS") else words.strip()
+    """`DateTimeOriginal` → `Date time original`, `encoding_tool` → `Encoding tool`; dotted names stay as they are."""
+    if "." in name or not name.strip("_ "):
+        return name
+    first, *rest = _JOINT.sub(" ", name.replace("_", " ")).split()
+    return " ".join([first[0].upper() + first[1:], *(word if word.isupper() else word.lower() for word in rest)])

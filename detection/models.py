@@ -243,6 +243,20 @@ class SoundMark(models.Model):
         return f"{self.media_id} {self.value} {self.step}"
 
 
+class MediaLink(models.Model):
+    """Two items that share a print; kept in both directions, so that a page reads them with one query."""
+
+    media = models.ForeignKey(Media, on_delete=models.CASCADE, related_name="links")
+    other = models.ForeignKey(Media, on_delete=models.CASCADE, related_name="+")
+    reason = models.CharField(max_length=12)  # same_face | same_sound
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["media", "other", "reason"], name="media_link_once")]
+
+    def __str__(self) -> str:
+        return f"{self.media_id} {self.reason} {self.other_id}"
+
+
 class BranchScore(models.Model):
     result = models.ForeignKey(InferenceResult, on_delete=models.CASCADE, related_name="branch_scores")
     branch = models.CharField(max_length=30)

@@ -10,12 +10,9 @@ from urllib.parse import urlsplit
 
 from django.db.models import Q, QuerySet
 
-from detection.engine import fingerprints
-from detection.models import FacePrint, Job, Media, SoundMark
+from detection.models import Job, Media
 from detection.services import looks_alike
 
-SEARCHED_FACES = 20_000  # newest prints of an organisation that are compared
-SEARCHED_MARKS = 60_000  # marks that an organisation's recordings share with this one
 SHOWN = 60
 SHOWN_OF_SENDER = 20
 NOT_LISTED = ("result__details", "result__rationale", "media__info")  # large, and not shown of other analyses
@@ -74,9 +71,9 @@ def _searches(media: Media) -> Iterator[tuple[str, set[Any]]]:
     if media.sha256:
         yield "same_file", set(others.filter(sha256=media.sha256).values_list("pk", flat=True))
     yield "looks_alike", set(looks_alike(media))
-    yield "same_face", _same_face(media)
-    if media.has_audio or media.kind == "audio":
-        yield "same_sound", _same_sound(media)
+    links = list(media.links.values_list("other", "reason"))
+    for reason in ("same_face", "same_sound"):
+        yield reason, {other for other, why in links if why == reason}
     host = host_of(media)
     if host:
         from_host = Q(source_url__istartswith=f"https://{host}/") | Q(source_url__istartswith=f"http://{host}/")
@@ -85,31 +82,6 @@ def _searches(media: Media) -> Iterator[tuple[str, set[Any]]]:
 
 def host_of(media: Media) -> str:
     return urlsplit(media.source_url).netloc.lower()
-
-
-def _same_face(media: Media) -> set[Any]:
-    mine = [int(bits, 16) for bits in media.face_prints.values_list("bits", flat=True)]
-    if not mine:
-        return set()
-    others = FacePrint.objects.filter(organization=media.organization_id).exclude(media=media)
-    known = others.order_by("-id").values_list("media_id", "bits")[:SEARCHED_FACES]
-    return {key for key, bits in known if _is_among(int(bits, 16), mine)}
-
-
-def _is_among(bits: int, mine: list[int]) -> bool:
-    return any((bits ^ own).bit_count() <= fingerprints.SAME_FACE_BITS for own in mine)
-
-
-def _same_sound(media: Media) -> set[Any]:
-    mine = [fingerprints.SoundMark(value, step) for value, step in media.sound_marks.values_list("value", "step")]
-    if len(mine) < fingerprints.SAME_SOUND_MARKS:
-        return set()
-    shared = SoundMark.objects.filter(organization=media.organization_id, value__in={mark.value for mark in mine})
-    theirs: dict[Any, list[fingerprints.SoundMark]] = defaultdict(list)
-    rows = shared.exclude(media=media).order_by("-id").values_list("media_id", "value", "step")[:SEARCHED_MARKS]
-    for key, value, step in rows:
-        theirs[key].append(fingerprints.SoundMark(value, step))
-    return {key for key, marks in theirs.items() if fingerprints.aligned(mine, marks) >= fingerprints.SAME_SOUND_MARKS}
 
 
 def relatives(media: Media, related: Related, *, limit: int = SHOWN) -> tuple[Relative, ...]:

@@ -8,25 +8,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from accounts import audit
 from deepfake import storage
-from detection import webhooks
+from detection import prints, webhooks
 from detection.engine import registry
 from detection.engine.fingerprints import Prints
 from detection.models import (
     BranchScore,
     ExplanationArtifact,
-    FacePrint,
     InferenceResult,
     Job,
     JobStatus,
     Media,
     MediaKind,
     ModelVersion,
-    SoundMark,
 )
 from detection.signals import verdict_recorded
 
@@ -77,7 +75,9 @@ def record_verdict(job: Job, analysis: Any, artifact_dir: Path) -> bool:
     except BaseException:
         _discard(stored)
         raise
-    if not recorded:
+    if recorded:
+        _link(job)
+    else:
         _discard(stored)
     return recorded
 
@@ -96,7 +96,9 @@ def _complete(job: Job) -> bool:
     )
 
 
-def _write(job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, Any], str]], prints: Prints) -> bool:
+def _write(
+    job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, Any], str]], found_again_by: Prints
+) -> bool:
     low, high = found["confidence_interval"] or (None, None)
     result = InferenceResult.objects.create(
         job=job,
@@ -115,7 +117,7 @@ def _write(job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, A
         BranchScore(result=result, **_branch_columns(branch)) for branch in found["per_branch"]
     )
     ExplanationArtifact.objects.bulk_create(_artifact(result, item, name) for item, name in stored)
-    _keep_prints(job.media, prints)
+    prints.keep(job.media, found_again_by)
     store_facts(job.media, {**found["media"], "kind": _kind(job, found["media"]["kind"])})
     job.refresh_from_db()
     webhooks.queue_delivery(job)
@@ -129,19 +131,12 @@ def _write(job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, A
     return True
 
 
-def _keep_prints(media: Media, prints: Prints) -> None:
-    """Write what the item can be found again by; a later run that looked at less leaves the rest as it is."""
-    of = {"organization_id": media.organization_id, "media": media}
-    if prints.faces:
-        media.face_prints.all().delete()
-        FacePrint.objects.bulk_create(
-            FacePrint(**of, track=face.track, time_s=face.time_s, bits=face.bits) for face in prints.faces
-        )
-    if prints.sound:
-        media.sound_marks.all().delete()
-        SoundMark.objects.bulk_create(
-            (SoundMark(**of, value=mark.value, step=mark.step) for mark in prints.sound), batch_size=500
-        )
+def _link(job: Job) -> None:
+    """Join the item with those that share its prints. The verdict stands without it; another run repairs it."""
+    try:
+        prints.link(job.media)
+    except DatabaseError:
+        logger.exception("What belongs together with %s could not be written", job.media.public_id)
 
 
 def _tell(job: Job, result: InferenceResult) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
-from detection import related
+from detection import prints, related
 from detection.engine import fingerprints
-from detection.models import FacePrint, Media, SoundMark
+from detection.models import FacePrint, Media, MediaLink, SoundMark
 from tests import factories
 
 ONE = "5" * 64
@@ -35,6 +33,7 @@ def with_sound(media: Media, *, start: int, count: int = 12, first: int = 1000) 
 
 
 def reasons(media: Media) -> dict[Media, tuple[str, ...]]:
+    prints.link(media)
     found = related.related_to(media).reasons
     return {Media.objects.get(pk=key): why for key, why in found.items()}
 
@@ -83,6 +82,7 @@ def test_several_reasons_come_as_one_strongest_first(organization):
     mine = with_face(item(organization, sha256="ab" * 32), ONE)
     weak = with_face(item(organization), ONE)
     strong = with_face(item(organization, sha256="ab" * 32), ONE)
+    prints.link(mine)
     found = related.related_to(mine)
     assert list(found.reasons.items()) == [(strong.pk, ("same_file", "same_face")), (weak.pk, ("same_face",))]
     assert found.counts() == {"same_file": 1, "looks_alike": 0, "same_face": 2, "same_sound": 0, "same_host": 0}
@@ -93,6 +93,7 @@ def test_other_organisations_are_never_found(organization, other_organization):
     fields = {"sha256": "ab" * 32, "phash": "0f0f0f0f0f0f0f0f", "source_url": "https://media.example.org/a.jpg"}
     mine = with_sound(with_face(item(organization, **fields), ONE), start=0)
     with_sound(with_face(item(other_organization, **fields), ONE), start=0)
+    prints.link(mine)
     assert related.related_to(mine).count == 0
 
 
@@ -114,13 +115,32 @@ def test_the_same_sender_is_apart_and_without_what_is_related_anyway(organizatio
     assert related.from_same_sender(mine, related.related_to(mine)) == (1, (other,))
 
 
-@pytest.mark.parametrize("kind", ["image", "audio"])
-def test_queries(organization, django_assert_num_queries, kind):
+def test_both_sides_know_of_a_link_and_linking_again_changes_nothing(organization):
+    mine, again = (with_face(item(organization), ONE) for _ in range(2))
+    for _ in range(2):
+        prints.link(mine)
+    assert related.related_to(again).reasons == {mine.pk: ("same_face",)}
+    assert MediaLink.objects.count() == 2
+
+
+def test_a_link_goes_when_the_prints_no_longer_fit(organization):
+    mine, again = (with_face(item(organization), ONE) for _ in range(2))
+    prints.link(mine)
+    prints.keep(mine, fingerprints.Prints((fingerprints.FacePrint(0, 0.0, FAR),)))
+    prints.link(mine)
+    assert related.related_to(again).count == 0
+
+
+def test_a_short_excerpt_of_a_long_recording(organization):
+    """Of a long recording only some marks are asked for."""
+    long = with_sound(item(organization), start=0, count=1500)
+    excerpt = with_sound(item(organization), start=7, count=40, first=1200)
+    assert reasons(long) == {excerpt: ("same_sound",)}
+
+
+def test_queries(organization, django_assert_num_queries):
     mine = with_face(item(organization, sha256="ab" * 32, phash="0f0f0f0f0f0f0f0f"), ONE)
-    if kind == "audio":
-        with_sound(mine, start=0)
     for _ in range(4):
-        with_sound(with_face(item(organization, sha256="ab" * 32), ONE), start=9)
-    # same bytes, hashes, own prints, others' prints; own marks and others' for sound
-    with django_assert_num_queries(4 if kind == "image" else 6):
-        related.related_to(mine)
+        prints.link(with_face(item(organization, sha256="ab" * 32), ONE))
+    with django_assert_num_queries(3):  # same bytes, hashes, links
+        assert related.related_to(mine).count == 4

@@ -12,13 +12,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.utils import timezone
 from django_q.models import OrmQ
 
 from deepfake import loop, storage
 from deepfake.errors import DomainError
-from detection import jobs, querysets, running, services, workspace
+from detection import jobs, querysets, running, services, verdicts, workspace
 from detection.engine.errors import DecoderCrashed, OutOfMemory
 from detection.engine.fingerprints import Prints
 from detection.models import (
@@ -508,6 +508,26 @@ def test_a_run_that_looked_at_the_picture_alone_leaves_the_marks_of_the_sound(
     services.rerun_job(job=job)
     run_next()
     assert (job.media.face_prints.count(), job.media.sound_marks.count()) == (1, 2)
+
+
+def test_a_verdict_links_the_item_with_those_that_share_its_prints(
+    queued: Job, run_next: Any, engine: StubEngine, organization: Any
+) -> None:
+    first = run_next()
+    services.submit_and_start(organization=organization, file=upload(factories.png_bytes(80, 80)), filename="other.png")
+    second = run_next()
+    assert list(second.media.links.values_list("other", "reason")) == [(first.media_id, "same_face")]
+    assert list(first.media.links.values_list("other", "reason")) == [(second.media_id, "same_face")]
+
+
+def test_a_verdict_stands_when_its_links_cannot_be_written(
+    queued: Job, run_next: Any, engine: StubEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(media: Media) -> None:
+        raise DatabaseError("disk I/O error")
+
+    monkeypatch.setattr(verdicts.prints, "link", broken)
+    assert run_next().status == JobStatus.COMPLETED
 
 
 def test_deleting_takes_the_prints_along(queued: Job, run_next: Any, engine: StubEngine) -> None:

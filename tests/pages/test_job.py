@@ -11,7 +11,7 @@ from django.urls import reverse
 from accounts import audit
 from detection import charts, words
 from detection.engine import registry, stability
-from detection.models import BranchScore, FacePrint, Job, JobStatus, Media, SoundMark
+from detection.models import BranchScore, JobStatus, Media
 from tests import factories
 from tests.pages.finished import make_finished
 
@@ -145,25 +145,15 @@ def test_what_users_send_is_never_markup(client, alice, organization):
     assert "<img src=x" not in page
 
 
-def with_prints(job: Job) -> Job:
-    """As if its face, and the sound of a clip, had been kept for finding it again."""
-    of = {"organization": job.organization, "media": job.media}
-    FacePrint.objects.create(**of, track=0, bits="5" * 64)
-    if job.media.kind == "video":
-        Media.objects.filter(pk=job.media_id).update(has_audio=True)
-        SoundMark.objects.bulk_create(SoundMark(**of, value=100 + n, step=9 * n) for n in range(10))
-    return job
-
-
 @pytest.mark.parametrize("kind", ["video", "image"])
 def test_queries(client, alice, organization, django_assert_num_queries, kind):
-    job = with_prints(make_finished(organization, alice, kind=kind))
+    job = make_finished(organization, alice, kind=kind)
     for _ in range(3):
-        with_prints(make_finished(organization, alice, kind=kind))
+        make_finished(organization, alice, kind=kind)
     client.force_login(alice)
-    # session, user, organisation, job, branches, artifacts, same bytes, hashes of the others, own face prints and those
-    # of the others, sightings, other runs, history, profiles; own sound marks and those of the others
-    with django_assert_num_queries(14 if kind == "image" else 16):
+    # session, user, organisation, job, branches, artifacts, same bytes, hashes of the others, links, sightings,
+    # other runs, history, profiles
+    with django_assert_num_queries(13):
         client.get(job.get_absolute_url())
 
 

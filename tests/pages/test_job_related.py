@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.urls import reverse
 
-from detection.models import FacePrint, Job, Media
+from detection.models import Job, Media, MediaLink
 from tests.pages.finished import make_finished
 
 pytestmark = pytest.mark.services
@@ -28,8 +28,7 @@ def test_what_shares_something_is_listed_with_its_reasons(client, alice, organiz
     twin = make_finished(organization, alice)
     portrait = apart(make_finished(organization, alice, kind="image", label="real"), "cut-out.png")
     stranger = apart(make_finished(organization, alice, kind="audio"), "distant.wav")
-    for media in (job.media, portrait.media):
-        FacePrint.objects.create(organization=organization, media=media, track=0, bits="5" * 64)
+    MediaLink.objects.create(media=job.media, other=portrait.media, reason="same_face")
     client.force_login(alice)
     page = page_of(client, job)
     relatives, sent = page.split("Sent by the same account")
@@ -81,6 +80,6 @@ def test_queries_do_not_grow(client, alice, organization, django_assert_num_quer
         make_finished(organization, alice, kind="image")
         apart(make_finished(organization, alice, kind="image"), f"{number}.png")
     client.force_login(alice)
-    # session, user, organisation, job, same bytes, hashes, own face prints, same sender and how many, relatives
+    # session, user, organisation, job, same bytes, hashes, links, same sender and how many, relatives
     with django_assert_num_queries(10):
         page_of(client, job)
