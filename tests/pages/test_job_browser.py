@@ -188,7 +188,7 @@ def test_a_fake_stretch_repeats(open_page):
     button = page.get_by_role("button", name="Repeat 0:01.0 to 0:03.0")
     button.click()
     expect(button).to_have_attribute("aria-pressed", "true")
-    page.wait_for_function("window.returns >= 2", timeout=20_000)
+    page.wait_for_function("() => window.returns >= 2", timeout=30_000)
     assert page.evaluate("document.querySelector('video').currentTime") < 3.3
     button.click()
     expect(button).to_have_attribute("aria-pressed", "false")
