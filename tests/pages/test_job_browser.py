@@ -297,6 +297,28 @@ def test_the_wheel_zooms_where_it_points_once_the_picture_has_the_focus(open_pag
     assert moved[0] == pytest.approx(-20 * 1.718, abs=3)  # the point under the pointer stays under it
 
 
+def test_two_fingers_zoom_and_one_moves(open_page):
+    page = open_page("face")
+    touch = """([kind, id, x, y]) => {
+      const stage = document.querySelector("[data-stage]");
+      const box = stage.getBoundingClientRect();
+      stage.dispatchEvent(new PointerEvent(kind, {
+        bubbles: true, pointerId: id, pointerType: "touch", clientX: box.left + x, clientY: box.top + y,
+      }));
+    }"""
+    for event in (["pointerdown", 1, 100, 100], ["pointerdown", 2, 200, 100], ["pointermove", 2, 300, 100]):
+        page.evaluate(touch, event)
+    assert "scale(2)" in transforms(page)[0]
+    page.evaluate(touch, ["pointerup", 2, 300, 100])
+    before = transforms(page)[0]
+    page.evaluate(touch, ["pointermove", 1, 60, 80])
+    assert "scale(2)" in transforms(page)[0] != before
+    page.evaluate(touch, ["pointerup", 1, 60, 80])
+    before = transforms(page)[0]
+    page.evaluate(touch, ["pointermove", 1, 10, 10])
+    assert transforms(page)[0] == before  # a finger that was lifted moves nothing
+
+
 def test_a_picture_is_wiped(open_page):
     page = open_page("face")
     wipe = page.get_by_role("slider", name="Wipe")
