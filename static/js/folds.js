@@ -5,6 +5,7 @@ export function init(root) {
   const isNarrow = matchMedia(NARROW).matches;
   for (const fold of root.querySelectorAll("details[data-fold]")) fold.open = !isNarrow;
   for (const button of root.querySelectorAll("[data-copy]")) {
+    button.hidden = !navigator.clipboard; // browsers give it to https and to this machine only
     button.addEventListener("click", async () => {
       await navigator.clipboard.writeText(root.querySelector(button.dataset.copy).textContent.trim());
       button.textContent = "Copied";

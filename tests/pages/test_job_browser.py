@@ -93,6 +93,9 @@ def test_accessibility_of_what_belongs_together(open_page):
     page = open_page("clip", "related/")
     expect(page.get_by_role("heading", name="What belongs together")).to_be_visible()
     check_both_themes(page)
+    for width in (320, 390, 768):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width
 
 
 @pytest.mark.parametrize("name", STATES)
