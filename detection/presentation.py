@@ -131,7 +131,7 @@ def analysis_page(job: Job, result: InferenceResult, media: Media) -> AnalysisPa
         authenticity=authenticity_of(result),
         attention=_attention(branches, details, duration_s),
         offset=_offset(branches),
-        stability=_stability(details, result),
+        stability=_stability(details, result, branches),
         media_facts=media_facts(media),
         metadata=tuple(sorted(tags.items())),
         sorted_metadata=metadata_of(tags),
@@ -311,7 +311,7 @@ def _ingredient(part: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _stability(details: Mapping[str, Any], result: InferenceResult) -> dict[str, Any]:
+def _stability(details: Mapping[str, Any], result: InferenceResult, branches: Iterable[BranchRow]) -> dict[str, Any]:
     found = details.get("stability")
     if not found:
         return {}
@@ -339,18 +339,18 @@ def _stability(details: Mapping[str, Any], result: InferenceResult) -> dict[str,
         "own_x": charts.percent(result.score or 0.0),
         "fake_x": charts.percent(result.threshold_fake),
         "real_x": charts.percent(result.threshold_real),
-        "full_s": _full_cost(details),
+        "full_s": _full_cost(details, branches),
     }
 
 
-def _full_cost(details: Mapping[str, Any]) -> float:
-    """About how many seconds a run with every variant and check takes: this one's, its test stretched."""
-    seconds = details.get("seconds") or {}
-    names = {variant.get("name") for variant in (details.get("stability") or {}).get("variants") or []}
-    kinds = (words.PICTURE_VARIANTS, words.SOUND_VARIANTS)
-    ways = sum(len(kind) for kind in kinds if names.intersection(kind))
-    rest = (seconds.get("total") or 0.0) - (seconds.get("stability") or 0.0)
-    return float(rest + (seconds.get("stability") or 0.0) * (ways + 1) / (len(names) + 1))
+def _full_cost(details: Mapping[str, Any], branches: Iterable[BranchRow]) -> float:
+    """About how many seconds a run with the full test takes: this one's without its test, and every check that counts
+    once for the excerpt as it is and once for each way of saving it."""
+    spent = details.get("seconds") or {}
+    rest = (spent.get("total") or 0.0) - (spent.get("stability") or 0.0)
+    ways = {"picture": len(words.PICTURE_VARIANTS), "voice": len(words.SOUND_VARIANTS)}
+    counting = [row.score for row in branches if row.standing == "counted" and row.score.channel in ways]
+    return float(rest + sum((ways[one.channel] + 1) * (spent.get(one.branch) or 0.0) for one in counting))
 
 
 def _seconds(seconds: Mapping[str, float]) -> tuple[tuple[str, float], ...]:

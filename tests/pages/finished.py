@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from accounts.models import Organization, User
@@ -56,7 +57,9 @@ def make_finished(organization: Organization, user: User, *, kind: str = "video"
     )  # fmt: skip
     media.save()
     job = factories.make_job(organization=organization, status=JobStatus.COMPLETED, media=media, created_by=user)
-    details = DETAILS | ({} if moving else {"curve": [], "fake_intervals": [], "waveform": None, "speech": []})
+    details = copy.deepcopy(DETAILS) | (
+        {} if moving else {"curve": [], "fake_intervals": [], "waveform": None, "speech": []}
+    )
     if kind == "audio":
         details = details | {"faces": [], "tracks": [], "pieces": []}
     result = factories.make_result(job, **({"details": details} | fields))

@@ -69,6 +69,15 @@ def test_profiles_of_others_are_neither_shown_nor_taken(client, alice, organizat
     assert Job.objects.count() == 1
 
 
+def test_the_full_test_says_about_what_it_costs(client, alice, organization):
+    """The run without its short test, and six looks of the check that counts: as it is and in five ways."""
+    job = make_finished(organization, alice)
+    job.result.details["seconds"] = {"total": 10.0, "stability": 2.0, "spatial": 1.5, "frequency": 40.0}
+    job.result.save()
+    client.force_login(alice)
+    assert "about 17 seconds of computing" in client.get(job.get_absolute_url()).content.decode()
+
+
 def test_the_full_test_is_offered_once(client, alice, vera, organization):
     job = make_finished(organization, alice)
     client.force_login(alice)
