@@ -24,7 +24,7 @@ from deepfake.pagination import NewestFirst
 from detection import api_shapes as shapes
 from detection import idempotency, ingest, payloads, services
 from detection.api_limits import SAFE_METHODS, CallerThrottle, add_headers, caller
-from detection.models import Job, JobStatus, Label, Media, MediaKind
+from detection.models import Job, JobStatus, Label, Media, MediaKind, StabilityTest
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -156,6 +156,7 @@ class DetectView(ApiView):
         mode = serializers.ChoiceField(choices=shapes.MODES, default="auto")
         callback_url = serializers.CharField(required=False, default="", allow_blank=True, max_length=2000)
         threshold_profile = serializers.CharField(required=False, default="", allow_blank=True, max_length=60)
+        stability = serializers.ChoiceField(choices=StabilityTest.values, default=StabilityTest.CHEAP)
         priority = serializers.IntegerField(
             default=0, min_value=-services.MAX_PRIORITY, max_value=services.MAX_PRIORITY
         )
@@ -204,6 +205,7 @@ class DetectView(ApiView):
                     callback_url=given["callback_url"],
                     threshold_profile=given["threshold_profile"] or None,
                     priority=given["priority"],
+                    stability=given["stability"],
                     **self.who,
                 )
                 body = {"job_id": job.public_id, "media_id": job.media.public_id, "status": job.status}

@@ -112,7 +112,8 @@ class ResultShape(serializers.Serializer[Any]):
     artifacts = ArtifactShape(many=True)
     details = serializers.DictField(
         required=False,
-        help_text="channels, curve, fake_intervals, faces, tracks, speech, waveform, stability, provenance, seconds.",
+        help_text="channels, curve, fake_intervals, faces, tracks, pieces, speech, waveform, stability, provenance, "
+        "seconds.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -70,6 +70,17 @@ class Band:
 
 
 @dataclass(frozen=True)
+class Peak:
+    """A moment at which a curve is highest among its neighbours."""
+
+    x: str
+    y: str
+    time_s: float
+    score: float
+    track: int | None
+
+
+@dataclass(frozen=True)
 class Lane:
     branch: str
     channel: str
@@ -77,6 +88,7 @@ class Lane:
     bands: tuple[Band, ...]  # fake intervals of this lane's channel
     peak: float
     peak_s: float
+    peaks: tuple[Peak, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +98,15 @@ class Timeline:
     ticks: tuple[Tick, ...]
     threshold_y: float  # user units
     threshold_line: str  # the same in percent of the lane
+    windows: tuple[float, ...] = ()  # where the stretches that were judged begin
+    spans: tuple[Band, ...] = ()  # all fake intervals, of whatever channel
+    rows: tuple[dict[str, Any], ...] = ()  # the curves as a table: start_s, end_s, scores by lane, highest of people
+
+    @property
+    def moments(self) -> tuple[tuple[str, Peak], ...]:
+        """The peaks of all lanes with the branch that each belongs to, in time."""
+        found = [(lane.branch, peak) for lane in self.lanes for peak in lane.peaks]
+        return tuple(sorted(found, key=lambda pair: pair[1].time_s))
 
 
 @dataclass(frozen=True)
@@ -142,8 +163,13 @@ def _tick_label(moment: float, step: float) -> str:
     return clock(moment).split(".")[0]
 
 
-def timeline(details: dict[str, Any], duration_s: float, fake_at: float) -> Timeline | None:
-    """Lanes of the score curves, one per branch in the order they first appear; None for a still."""
+def timeline(
+    details: dict[str, Any], duration_s: float, fake_at: float, *, silent: Container[str] = ()
+) -> Timeline | None:
+    """Lanes of the score curves, one per branch in the order they first appear; None for a still.
+
+    silent: branches without weight; the windows that keys go through are those of the others, where there are any.
+    """
     points = [point for point in details.get("curve") or [] if point.get("score") is not None]
     if duration_s <= 0 or not points:
         return None
@@ -152,7 +178,42 @@ def timeline(details: dict[str, Any], duration_s: float, fake_at: float) -> Time
         by_branch.setdefault(point["branch"], []).append(point)
     intervals = details.get("fake_intervals") or []
     lanes = tuple(_lane(branch, found, intervals, duration_s) for branch, found in by_branch.items())
-    return Timeline(duration_s, lanes, ticks(duration_s), LANE_HEIGHT * (1 - fake_at), percent(1 - fake_at))
+    height, line = LANE_HEIGHT * (1 - fake_at), percent(1 - fake_at)
+    judged = [point for point in points if point["branch"] not in silent] or points
+    windows = tuple(sorted({round(point["start_s"], 3) for point in judged}))
+    spans, rows = bands(intervals, duration_s), _rows(by_branch, duration_s)
+    return Timeline(duration_s, lanes, ticks(duration_s), height, line, windows, spans, rows)
+
+
+def _rows(by_branch: dict[str, list[dict[str, Any]]], duration_s: float, most: int = 60) -> tuple[dict[str, Any], ...]:
+    """The curves in equal steps of at least half a second: the highest score that each lane gave within each."""
+    count = max(1, min(most, round(duration_s / 0.5)))
+    step = duration_s / count
+    rows = []
+    for start in (index * step for index in range(count)):
+        scores = [
+            max((p["score"] for p in found if p["start_s"] < start + step and p["end_s"] > start), default=None)
+            for found in by_branch.values()
+        ]
+        rows.append({"start_s": start, "end_s": start + step, "scores": scores})
+    return tuple(rows)
+
+
+def peaks(
+    points: Sequence[dict[str, Any]], duration_s: float, *, most: int = 3, at_least: float = 0.5
+) -> tuple[Peak, ...]:
+    """The highest moments of a lane, apart from one another by a twentieth of the whole at least; none below
+    `at_least`, where nothing speaks for a fake."""
+    found: list[Peak] = []
+    for point in sorted(points, key=lambda point: -point["score"]):
+        moment = (point["start_s"] + point["end_s"]) / 2
+        near = any(abs(moment - other.time_s) < duration_s / 20 for other in found)
+        if point["score"] < at_least or len(found) == most:
+            break
+        if not near:
+            place = percent(moment / duration_s), percent(1 - point["score"])
+            found.append(Peak(*place, moment, point["score"], point.get("track")))
+    return tuple(sorted(found, key=lambda peak: peak.time_s))
 
 
 def _lane(branch: str, points: list[dict[str, Any]], intervals: list[dict[str, Any]], duration_s: float) -> Lane:
@@ -163,7 +224,27 @@ def _lane(branch: str, points: list[dict[str, Any]], intervals: list[dict[str, A
     curves = tuple(_curve(track, found, duration_s) for track, found in by_track.items())
     peak = max(points, key=lambda point: point["score"])
     mine = [interval for interval in intervals if interval.get("channel") == channel]
-    return Lane(branch, channel, curves, bands(mine, duration_s), peak["score"], peak["start_s"])
+    found = bands(mine, duration_s)
+    return Lane(branch, channel, curves, found, peak["score"], peak["start_s"], peaks(points, duration_s))
+
+
+def attention(
+    windows: Iterable[dict[str, Any]], times: dict[int, float], duration_s: float, *, most: int = 12
+) -> tuple[Peak, ...]:
+    """The frame of each window that the check over time weighed most, where it weighed it clearly more than the rest.
+
+    times: frame number -> seconds. A window of n frames gives each 1 / n when nothing stands out.
+    """
+    found = []
+    for window in windows:
+        weights = window.get("weights") or [0.0]
+        top = max(range(len(weights)), key=weights.__getitem__)
+        moment = times.get(window["frames"][top]) if window.get("frames") else None
+        if moment is None or duration_s <= 0 or weights[top] < 1.5 / len(weights):
+            continue
+        found.append(Peak(percent(moment / duration_s), "100%", moment, weights[top], window.get("track")))
+    strongest = sorted(found, key=lambda peak: -peak.score)[:most]
+    return tuple(sorted(strongest, key=lambda peak: peak.time_s))
 
 
 def _curve(track: int | None, points: list[dict[str, Any]], duration_s: float) -> Curve:

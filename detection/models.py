@@ -91,6 +91,11 @@ class Label(models.TextChoices):
     INCONCLUSIVE = "inconclusive", "Inconclusive"
 
 
+class StabilityTest(models.TextChoices):
+    CHEAP = "cheap", "Two ways of saving it again, by the check that carries the verdict"
+    FULL = "full", "Every way of saving it again, by every check that counts"
+
+
 FINAL_STATUSES = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
@@ -104,6 +109,7 @@ class Job(models.Model):
     api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, blank=True)
     mode = models.CharField(max_length=8, default="auto")  # auto | image | video | audio
     threshold_profile = models.ForeignKey("ThresholdProfile", on_delete=models.PROTECT, null=True, blank=True)
+    stability = models.CharField(max_length=5, choices=StabilityTest, default=StabilityTest.CHEAP)
     priority = models.SmallIntegerField(default=0)  # higher first
     callback_url = models.URLField(max_length=2000, blank=True)
     status = models.CharField(max_length=10, choices=JobStatus, default=JobStatus.QUEUED)
@@ -204,6 +210,51 @@ class InferenceResult(models.Model):
 
     def __str__(self) -> str:
         return f"{self.label} {self.score}"
+
+
+class FacePrint(models.Model):
+    """The picture of a face, by its low frequencies: finds the same picture again, not the same person."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE)
+    media = models.ForeignKey(Media, on_delete=models.CASCADE, related_name="face_prints")
+    track = models.PositiveSmallIntegerField()
+    time_s = models.FloatField(default=0)
+    bits = models.CharField(max_length=64)  # hex
+
+    class Meta:
+        indexes = [models.Index(fields=["organization", "-id"], name="face_print_org_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.media_id} {self.track} {self.bits[:8]}"
+
+
+class SoundMark(models.Model):
+    """A pair of peaks of an item's sound: finds the same recording again, not the same voice."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE)
+    media = models.ForeignKey(Media, on_delete=models.CASCADE, related_name="sound_marks")
+    value = models.PositiveIntegerField()
+    step = models.PositiveIntegerField()  # when, in hops of 16 ms
+
+    class Meta:
+        indexes = [models.Index(fields=["organization", "value"], name="sound_mark_org_value")]
+
+    def __str__(self) -> str:
+        return f"{self.media_id} {self.value} {self.step}"
+
+
+class MediaLink(models.Model):
+    """Two items that share a print; kept in both directions, so that a page reads them with one query."""
+
+    media = models.ForeignKey(Media, on_delete=models.CASCADE, related_name="links")
+    other = models.ForeignKey(Media, on_delete=models.CASCADE, related_name="+")
+    reason = models.CharField(max_length=12)  # same_face | same_sound
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["media", "other", "reason"], name="media_link_once")]
+
+    def __str__(self) -> str:
+        return f"{self.media_id} {self.reason} {self.other_id}"
 
 
 class BranchScore(models.Model):

@@ -10,6 +10,8 @@ from django.urls import reverse
 
 from detection import artifacts as signed
 from detection import charts, words
+from detection.authenticity import Authenticity, authenticity_of
+from detection.metadata import Metadata, metadata_of
 from detection.models import BranchScore, ExplanationArtifact, InferenceResult, Job, Label, Media, MediaKind
 
 _BRANCH_STATES = {"scored": 0, "skipped": 2, "failed": 1}
@@ -23,6 +25,7 @@ class BranchRow:
     standing_words: str
     bar_x: str
     bar_width: str
+    explained: str  # why it has the weight that it has; "" when it counts
     facts: tuple[tuple[str, str], ...]
 
     @property
@@ -41,6 +44,29 @@ class KeyFrame:
 
 
 @dataclass(frozen=True)
+class Person:
+    """Somebody who is seen in the item; the letter is a name within this item only."""
+
+    track: int
+    name: str
+    frames: int
+    first_s: float
+    last_s: float
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of the picture that a check judged by itself."""
+
+    title: str
+    time_s: float
+    place: str
+    score: float
+    counts: bool
+
+
+@dataclass(frozen=True)
 class AnalysisPage:
     branches: tuple[BranchRow, ...]
     uncounted: frozenset[str]  # branches that were scored, but have no weight
@@ -49,17 +75,30 @@ class AnalysisPage:
     waveform: charts.Waveform | None
     intervals: tuple[dict[str, Any], ...]
     key_frames: tuple[KeyFrame, ...]
+    detail_maps: tuple[KeyFrame, ...]
+    people: tuple[Person, ...]
+    pieces: tuple[Piece, ...]
     faces: tuple[tuple[ExplanationArtifact, str], ...]
     frequency_maps: tuple[tuple[ExplanationArtifact, str], ...]
     provenance: dict[str, Any]
+    authenticity: Authenticity | None
+    attention: tuple[charts.Peak, ...]  # the frames that the check over time weighed most
+    offset: str  # how far lips and sound are shifted, in words
     stability: dict[str, Any]
     media_facts: tuple[tuple[str, str], ...]
     metadata: tuple[tuple[str, str], ...]
+    sorted_metadata: Metadata
     seconds: tuple[tuple[str, float], ...]
     player: dict[str, Any]
     next_step: str
+    steps: tuple[str, ...]  # what to do next, as the names of actions that the page offers
     abstain_words: str
     warnings: tuple[str, ...]  # what the decoder could not read, and the like
+
+    @property
+    def silent_branches(self) -> int:
+        """How many checks are shown without weight, or had nothing to look at."""
+        return sum(row.standing in ("shown", "skipped") for row in self.branches)
 
 
 def analysis_page(job: Job, result: InferenceResult, media: Media) -> AnalysisPage:
@@ -67,27 +106,44 @@ def analysis_page(job: Job, result: InferenceResult, media: Media) -> AnalysisPa
     details = result.details
     files = list(result.artifacts.all())
     urls = {file.id: signed.signed_path(file) for file in files}
-    key_frames = _key_frames(files, urls, media)
+    key_frames = _maps(files, urls, media, "saliency_map")
+    detail_maps = _maps(files, urls, media, "frequency_map")
     duration_s = media.duration_s or 0.0
     limits = {"fake_at": result.threshold_fake, "real_below": result.threshold_real}
     branches = branch_rows(result.branch_scores.all())
+    tags = media.info.get("metadata") or {}
+    uncounted = frozenset(row.score.branch for row in branches if row.standing == "shown")
+    timeline = charts.timeline(details, duration_s, result.threshold_fake, silent=uncounted)
     return AnalysisPage(
         branches=branches,
-        uncounted=frozenset(row.score.branch for row in branches if row.standing == "shown"),
+        uncounted=uncounted,
         channels=_channels(details),
-        timeline=charts.timeline(details, duration_s, result.threshold_fake),
+        timeline=timeline,
         waveform=charts.waveform(details, duration_s, **limits),
         intervals=tuple(_interval(span) for span in details.get("fake_intervals") or []) if duration_s else (),
         key_frames=key_frames,
+        detail_maps=detail_maps,
+        people=_people(details),
+        pieces=_pieces(details, media, branches),
         faces=tuple((file, urls[file.id]) for file in files if file.kind == "face"),
         frequency_maps=tuple((file, urls[file.id]) for file in files if file.kind == "frequency_heatmap"),
         provenance=_provenance(details.get("provenance")),
-        stability=_stability(details.get("stability"), result),
+        authenticity=authenticity_of(result),
+        attention=_attention(branches, details, duration_s),
+        offset=_offset(branches),
+        stability=_stability(details, result, branches),
         media_facts=media_facts(media),
-        metadata=tuple(sorted((media.info.get("metadata") or {}).items())),
+        metadata=tuple(sorted(tags.items())),
+        sorted_metadata=metadata_of(tags),
         seconds=_seconds(details.get("seconds") or {}),
-        player=_player(details, media, key_frames, result),
+        player=_player(details, media, key_frames, result)
+        | {
+            "details": _overlays(detail_maps),
+            "pieces": _piece_boxes(details),
+            "windows": list(timeline.windows) if timeline is not None else [],
+        },
         next_step=words.next_step(result.label, media.kind),
+        steps=words.NEXT_ACTIONS[result.label],
         abstain_words=words.ABSTAIN_REASONS.get(result.abstain_reason, ""),
         warnings=tuple(details.get("warnings") or ()),
     )
@@ -118,6 +174,7 @@ def _branch_row(score: BranchScore, longest: float) -> BranchRow:
         standing_words=_standing_words(score, standing),
         bar_x=charts.percent(start),
         bar_width=charts.percent(share),
+        explained=words.signal_of(score.branch).weightless if standing == "shown" else "",
         facts=_plain_facts(score.data),
     )
 
@@ -159,17 +216,103 @@ def _channels(details: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
 
 def _interval(span: Mapping[str, Any]) -> dict[str, Any]:
     channel = words.CHANNELS.get(span.get("channel", ""), "")
-    person = f"person {span['track'] + 1}" if span.get("track") is not None else ""
+    person = words.person(span["track"]) if span.get("track") is not None else ""
     return {**span, "title": ", ".join(part for part in (channel, person) if part)}
 
 
+def _people(details: Mapping[str, Any]) -> tuple[Person, ...]:
+    return tuple(
+        Person(
+            track["track"],
+            words.person(track["track"]),
+            track.get("frames") or 0,
+            track.get("first_s") or 0.0,
+            track.get("last_s") or 0.0,
+            track.get("score"),
+        )
+        for track in details.get("tracks") or []
+    )
+
+
+def _pieces(details: Mapping[str, Any], media: Media, branches: Iterable[BranchRow]) -> tuple[Piece, ...]:
+    """The parts that were judged, the most suspicious first."""
+    counting = {row.score.branch for row in branches if row.standing == "counted"}
+    found = [
+        Piece(
+            words.signal_of(piece["branch"]).title,
+            piece["time_s"],
+            _place(piece["box"], media),
+            piece["score"],
+            piece["branch"] in counting,
+        )
+        for piece in details.get("pieces") or []
+    ]
+    return tuple(sorted(found, key=lambda piece: (not piece.counts, -piece.score)))
+
+
+def _place(box: Iterable[float], media: Media) -> str:
+    """Where a part lies, in words: `upper left`."""
+    x, y, w, h = box
+    across = (x + w / 2) / (media.width or 1)
+    down = (y + h / 2) / (media.height or 1)
+    row = "upper" if down < 0.36 else "lower" if down > 0.64 else ""
+    column = "left" if across < 0.36 else "right" if across > 0.64 else ""
+    return " ".join(part for part in (row, column) if part) or "middle"
+
+
+def _attention(branches: Iterable[BranchRow], details: Mapping[str, Any], duration_s: float) -> tuple[charts.Peak, ...]:
+    data = next((row.score.data for row in branches if row.score.branch == "temporal"), None) or {}
+    times = {face["frame_index"]: face["time_s"] for face in details.get("faces") or []}
+    return charts.attention(data.get("attention") or [], times, duration_s)
+
+
+def _offset(branches: Iterable[BranchRow]) -> str:
+    """How far sound and lips are shifted, where that was measured with some confidence."""
+    data = next((row.score.data for row in branches if row.score.branch == "av_sync"), None) or {}
+    shift = data.get("offset_ms")
+    if shift is None:
+        return ""
+    sure = "" if (data.get("offset_confidence") or 0) >= 0.5 else ", measured with little confidence"
+    if abs(shift) < 40:
+        return f"Lips and sound are in step within one frame{sure}."
+    return f"The sound comes {abs(round(shift))} ms {'after' if shift > 0 else 'before'} the lips{sure}."
+
+
 def _provenance(found: Mapping[str, Any] | None) -> dict[str, Any]:
-    state = (found or {}).get("state") or "absent"
+    facts = dict(found or {})
+    state = facts.get("state") or "absent"
     title, icon = words.PROVENANCE_STATES.get(state, (words.readable(state), "info"))
-    return {**(found or {}), "state": state, "title": title, "icon": icon}
+    return {
+        **facts,
+        "state": state,
+        "title": title,
+        "icon": icon,
+        "means": words.PROVENANCE_MEANS.get(state, ""),
+        "steps": [_step(step) for step in facts.get("actions") or []],
+        "ingredients": [_ingredient(part) for part in facts.get("ingredients") or []],
+        "faults": list(dict.fromkeys(words.problem_words(problem) for problem in facts.get("problems") or [])),
+        "declares_ai": bool(facts.get("generated")),
+    }
 
 
-def _stability(found: Mapping[str, Any] | None, result: InferenceResult) -> dict[str, Any]:
+def _step(step: Any) -> dict[str, str]:
+    if not isinstance(step, Mapping):  # as results of the first version hold them
+        return {"action": words.action_words(str(step)), "source": "", "of": ""}
+    source = words.source_words(step["source"]) if step.get("source") else ""
+    return {"action": words.action_words(step.get("action") or ""), "source": source, "of": step.get("of") or ""}
+
+
+def _ingredient(part: Mapping[str, Any]) -> dict[str, str]:
+    relationship = part.get("relationship") or ""
+    return {
+        "title": part.get("title") or "a file without a name",
+        "relationship": words.RELATIONSHIPS.get(relationship) or words.readable(relationship).lower(),
+        "signed": "with credentials of its own" if part.get("is_signed") else "without credentials",
+    }
+
+
+def _stability(details: Mapping[str, Any], result: InferenceResult, branches: Iterable[BranchRow]) -> dict[str, Any]:
+    found = details.get("stability")
     if not found:
         return {}
     variants = [
@@ -186,7 +329,28 @@ def _stability(found: Mapping[str, Any] | None, result: InferenceResult) -> dict
     band = {"x": charts.percent(low), "width": charts.percent(max(high - low, 0.004))}
     own = charts.level_of(result.score, result.threshold_fake, result.threshold_real)
     lost = [variant["title"] for variant in variants if variant["level"] != own]
-    return {**found, "variants": variants, "bar": band, "low": low, "high": high, "lost": lost}
+    return {
+        **found,
+        "variants": variants,
+        "bar": band,
+        "low": low,
+        "high": high,
+        "lost": lost,
+        "own_x": charts.percent(result.score or 0.0),
+        "fake_x": charts.percent(result.threshold_fake),
+        "real_x": charts.percent(result.threshold_real),
+        "full_s": _full_cost(details, branches),
+    }
+
+
+def _full_cost(details: Mapping[str, Any], branches: Iterable[BranchRow]) -> float:
+    """About how many seconds a run with the full test takes: this one's without its test, and every check that counts
+    once for the excerpt as it is and once for each way of saving it."""
+    spent = details.get("seconds") or {}
+    rest = (spent.get("total") or 0.0) - (spent.get("stability") or 0.0)
+    ways = {"picture": len(words.PICTURE_VARIANTS), "voice": len(words.SOUND_VARIANTS)}
+    counting = [row.score for row in branches if row.standing == "counted" and row.score.channel in ways]
+    return float(rest + sum((ways[one.channel] + 1) * (spent.get(one.branch) or 0.0) for one in counting))
 
 
 def _seconds(seconds: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
@@ -218,11 +382,12 @@ def _voices(channels: int | None) -> str:
 # Pictures and player --------------------------------------------------------------------------------------------------
 
 
-def _key_frames(files: list[ExplanationArtifact], urls: Mapping[Any, str], media: Media) -> tuple[KeyFrame, ...]:
+def _maps(files: list[ExplanationArtifact], urls: Mapping[Any, str], media: Media, kind: str) -> tuple[KeyFrame, ...]:
+    """Overlays of a kind with the frame that each belongs to; those with the highest score first, else in time."""
     pictures = {file.frame_index: urls[file.id] for file in files if file.kind == "key_frame"}
     still = reverse("detection:media_file", args=[media.id]) if media.kind == MediaKind.IMAGE else ""
-    maps = [file for file in files if file.kind == "saliency_map"]
-    maps.sort(key=lambda file: -(file.score or 0))
+    maps = [file for file in files if file.kind == kind]
+    maps.sort(key=lambda file: (-(file.score or 0), file.time_s or 0))
     return tuple(
         KeyFrame(file, urls[file.id], pictures.get(file.frame_index, still), _box(file, media)) for file in maps
     )
@@ -242,14 +407,12 @@ def _player(
         for face in details.get("faces") or []
         if face.get("box")
     ]
-    overlays = [
-        {"time": frame.overlay.time_s or 0, "box": frame.box, "url": frame.overlay_url, "id": str(frame.overlay.id)}
-        for frame in key_frames
-    ]
+    overlays = _overlays(key_frames)
     return {
         "kind": media.kind,
         "fps": media.info.get("fps") or 25,
         "duration": media.duration_s or 0,
+        "frames": media.info.get("frame_count") or 0,
         "faces": faces,
         "overlays": overlays,
         # A fake opens at the moment that says most; anything else at its beginning.
@@ -257,3 +420,22 @@ def _player(
         "fakeAt": result.threshold_fake,
         "realBelow": result.threshold_real,
     }
+
+
+def _overlays(maps: Iterable[KeyFrame]) -> list[dict[str, Any]]:
+    return [
+        {
+            "time": one.overlay.time_s or 0,
+            "frame": one.overlay.frame_index or 0,
+            "box": one.box,
+            "url": one.overlay_url,
+            "id": str(one.overlay.id),
+        }
+        for one in maps
+    ]
+
+
+def _piece_boxes(details: Mapping[str, Any]) -> list[list[Any]]:
+    """Of the check that counts for whole pictures: [time, x, y, w, h, score]."""
+    found = [piece for piece in details.get("pieces") or [] if piece["branch"] == "synthesis"]
+    return [[piece["time_s"], *piece["box"], piece["score"]] for piece in found]

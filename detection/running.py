@@ -76,6 +76,7 @@ class Run:
             original,
             mode=self.job.mode,
             thresholds=thresholds,
+            stability=self.job.stability,
             output_dir=outputs,
             on_step=self.on_step,
             deadline_s=float(settings.JOB_DEADLINE_S),

@@ -23,6 +23,7 @@ from detection.models import (
     Label,
     Media,
     MediaKind,
+    StabilityTest,
     ThresholdProfile,
 )
 from detection.payloads import job_payload as job_payload
@@ -101,9 +102,12 @@ def start_job(
     callback_url: str = "",
     threshold_profile: ThresholdProfile | str | None = None,
     priority: int = 0,
+    stability: str = StabilityTest.CHEAP,
 ) -> Job:
     """Queue an analysis of `media`; the job and its bell are written in one transaction. Raises DomainError."""
     check_mode(mode, media.kind)
+    if stability not in StabilityTest.values:
+        raise DomainError(f"stability must be one of {', '.join(StabilityTest.values)}.", "stability_unknown")
     if callback_url:
         callback_url = _checked_callback(callback_url, api_key)
     with transaction.atomic():
@@ -116,8 +120,9 @@ def start_job(
             callback_url=callback_url,
             threshold_profile=find_profile(media.organization, threshold_profile),
             priority=max(-MAX_PRIORITY, min(MAX_PRIORITY, priority)),
+            stability=stability,
         )
-        _audit("job.started", job, actor, api_key, {"media": media.public_id, "mode": mode})
+        _audit("job.started", job, actor, api_key, _options(job))
         ring(job)
     live.publish(job)
     return job
@@ -142,6 +147,14 @@ def submit_and_start(
         _destroy_media(media)
         media.delete()
         raise
+
+
+def _options(job: Job) -> dict[str, Any]:
+    """What a run was asked for, for the audit log; what is usual is left out."""
+    asked: dict[str, Any] = {"media": job.media.public_id, "mode": job.mode}
+    if job.threshold_profile is not None:
+        asked["threshold_profile"] = job.threshold_profile.name
+    return asked | ({"stability": job.stability} if job.stability != StabilityTest.CHEAP else {})
 
 
 def ring(job: Job) -> None:
@@ -209,16 +222,34 @@ def cancel_job(*, job: Job, actor: Any = None, api_key: ApiKey | None = None) ->
     return job
 
 
-def rerun_job(*, job: Job, actor: Any = None, api_key: ApiKey | None = None) -> Job:
-    """Analyse the same item again, with the same options."""
+def rerun_job(
+    *,
+    job: Job,
+    actor: Any = None,
+    api_key: ApiKey | None = None,
+    threshold_profile: ThresholdProfile | str | None = None,
+    stability: str = "",
+) -> Job:
+    """Analyse the same item again, with the same options but for those given. Raises DomainError.
+
+    threshold_profile: another one by name; "" for the usual ones (None keeps the job's).
+    """
+    kept = job.threshold_profile if job.threshold_profile and not is_shipped(job) else None
+    profile = kept if threshold_profile is None else threshold_profile
     return start_job(
         media=job.media,
         actor=actor,
         api_key=api_key,
         mode=job.mode,
-        threshold_profile=job.threshold_profile if job.threshold_profile and not is_shipped(job) else None,
+        threshold_profile=profile,
         priority=job.priority,
+        stability=stability or job.stability,
     )
+
+
+def profiles_for(job: Job) -> QuerySet[ThresholdProfile]:
+    """The threshold profiles that the job's organisation has made, by name."""
+    return ThresholdProfile.objects.filter(organization=job.organization_id).order_by("name")
 
 
 def is_shipped(job: Job) -> bool:
@@ -275,14 +306,18 @@ def give_feedback(
 
 def earlier_analyses(media: Media) -> QuerySet[Job]:
     """Jobs of the same organisation on the same bytes, or on a picture that looks the same, newest first."""
-    others = Media.objects.filter(organization=media.organization_id).exclude(pk=media.pk)
     same = Q(media__sha256=media.sha256) if media.sha256 else Q(pk__in=[])
-    if media.phash and _tells_apart(media.phash):
-        candidates = others.filter(kind=media.kind).exclude(phash="").order_by("-created_at")
-        known = candidates.values_list("pk", "phash")[:SIMILAR_SEARCHED]
-        alike = [pk for pk, phash in known if _distance(phash, media.phash) <= SIMILAR_BITS][:100]
-        same |= Q(media__in=alike)
+    same |= Q(media__in=looks_alike(media)[:100])
     return Job.objects.filter(same, organization=media.organization_id).exclude(media=media).select_related("media")
+
+
+def looks_alike(media: Media) -> list[Any]:
+    """Primary keys of the organisation's other items of that kind whose perceptual hash is nearly the same."""
+    if not media.phash or not _tells_apart(media.phash):
+        return []
+    others = Media.objects.filter(organization=media.organization_id, kind=media.kind).exclude(pk=media.pk)
+    known = others.exclude(phash="").order_by("-created_at").values_list("pk", "phash")[:SIMILAR_SEARCHED]
+    return [pk for pk, phash in known if _distance(phash, media.phash) <= SIMILAR_BITS]
 
 
 def _distance(one: str, other: str) -> int:

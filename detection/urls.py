@@ -11,6 +11,7 @@ urlpatterns = [
     path("analyses/", views.upload, name="upload"),
     path("analyses/rows/", views.analyses_rows, name="analyses_rows"),
     path("analyses/<uuid:pk>/", views.job, name="job"),
+    path("analyses/<uuid:pk>/related/", views.related_items, name="related"),
     path("analyses/<uuid:pk>/panel/", views.job_panel, name="job_panel"),
     path("analyses/<uuid:pk>/cancel/", views.cancel, name="cancel"),
     path("analyses/<uuid:pk>/rerun/", views.rerun, name="rerun"),

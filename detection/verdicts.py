@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from accounts import audit
 from deepfake import storage
-from detection import webhooks
+from detection import prints, webhooks
 from detection.engine import registry
+from detection.engine.fingerprints import Prints
 from detection.models import (
     BranchScore,
     ExplanationArtifact,
@@ -35,6 +36,7 @@ DETAILS = (
     "fake_intervals",
     "faces",
     "tracks",
+    "pieces",
     "speech",
     "waveform",
     "stability",
@@ -69,11 +71,13 @@ def record_verdict(job: Job, analysis: Any, artifact_dir: Path) -> bool:
     stored = [(item, _store_artifact(job, artifact_dir, item)) for item in found["artifacts"]]
     try:
         with transaction.atomic():
-            recorded = _complete(job) and _write(job, found, stored)
+            recorded = _complete(job) and _write(job, found, stored, getattr(analysis, "prints", Prints()))
     except BaseException:
         _discard(stored)
         raise
-    if not recorded:
+    if recorded:
+        _link(job)
+    else:
         _discard(stored)
     return recorded
 
@@ -92,7 +96,9 @@ def _complete(job: Job) -> bool:
     )
 
 
-def _write(job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, Any], str]]) -> bool:
+def _write(
+    job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, Any], str]], found_again_by: Prints
+) -> bool:
     low, high = found["confidence_interval"] or (None, None)
     result = InferenceResult.objects.create(
         job=job,
@@ -111,6 +117,7 @@ def _write(job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, A
         BranchScore(result=result, **_branch_columns(branch)) for branch in found["per_branch"]
     )
     ExplanationArtifact.objects.bulk_create(_artifact(result, item, name) for item, name in stored)
+    prints.keep(job.media, found_again_by)
     store_facts(job.media, {**found["media"], "kind": _kind(job, found["media"]["kind"])})
     job.refresh_from_db()
     webhooks.queue_delivery(job)
@@ -122,6 +129,14 @@ def _write(job: Job, found: Mapping[str, Any], stored: list[tuple[Mapping[str, A
         details={"label": result.label, "score": result.score, "model_version": result.model_version.name},
     )
     return True
+
+
+def _link(job: Job) -> None:
+    """Join the item with those that share its prints. The verdict stands without it; another run repairs it."""
+    try:
+        prints.link(job.media)
+    except DatabaseError:
+        logger.exception("What belongs together with %s could not be written", job.media.public_id)
 
 
 def _tell(job: Job, result: InferenceResult) -> None:

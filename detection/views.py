@@ -19,14 +19,11 @@ from deepfake import api_errors
 from deepfake.errors import DomainError
 from deepfake.reader_zone import in_readers_zone
 from detection import artifacts as signed
-from detection import idempotency, ranges, services
+from detection import history, idempotency, ranges, related, services, words
 from detection.forms import ACCEPTED_TYPES, AnalysisFilter, SubmitForm
 from detection.listing import page_of
 from detection.models import ExplanationArtifact, Job, Media
 from detection.presentation import analysis_page
-
-NOT_LISTED = ("result__details", "result__rationale", "media__info")  # large, and not shown of other analyses
-
 
 # The list -------------------------------------------------------------------------------------------------------------
 
@@ -144,16 +141,42 @@ def _job_context(request: HttpRequest, pk: UUID) -> dict[str, Any]:
     job = _visible_job(request, pk)
     result = getattr(job, "result", None)
     media = job.media
+    found = related.related_to(media)
+    can_write = request.user.can_submit  # type: ignore[union-attr]
     return {
         "job": job,
         "media": media,
         "result": result,
         "page": analysis_page(job, result, media) if result is not None else None,
-        "earlier": list(services.earlier_analyses(media).select_related("result").defer(*NOT_LISTED)[:6]),
+        "related": found,
+        "sightings": related.relatives(media, found.of("same_file", "looks_alike"), limit=6),
         "runs": list(media.jobs.exclude(pk=job.pk).select_related("result").defer("result__details")[:6]),
-        "can_write": request.user.can_submit,  # type: ignore[union-attr]
+        "history": history.history_of(job),
+        "profiles": list(services.profiles_for(job)) if can_write and job.is_final else [],
+        "request_for_original": words.ASK_FOR_ORIGINAL.format(name=media, sha256=media.sha256 or "(unknown)"),
+        "can_write": can_write,
         "can_delete": request.user.can_delete,  # type: ignore[union-attr]
     }
+
+
+@require_GET
+@login_required
+@in_readers_zone
+def related_items(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """The organisation's items that belong together with this one, and why."""
+    job = _visible_job(request, pk)
+    found = related.related_to(job.media)
+    others, from_sender = related.from_same_sender(job.media, found)
+    context = {
+        "job": job,
+        "media": job.media,
+        "related": found,
+        "relatives": related.relatives(job.media, found),
+        "host": related.host_of(job.media),
+        "sent_count": others,
+        "sent": from_sender,
+    }
+    return render(request, "detection/related.html", context)
 
 
 def _visible_job(request: HttpRequest, pk: UUID) -> Job:
@@ -188,8 +211,14 @@ def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_POST
 @login_required
 def rerun(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Run again: as before, or with the threshold profile and the stability test that the form names."""
     job = _visible_job(request, pk)
-    again = services.rerun_job(job=job, actor=_writer(request, "run them again"))
+    again = services.rerun_job(
+        job=job,
+        actor=_writer(request, "run them again"),
+        threshold_profile=request.POST.get("threshold_profile"),
+        stability=request.POST.get("stability", ""),
+    )
     return redirect(again)
 
 

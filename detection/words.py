@@ -4,57 +4,85 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from detection.engine.wording import letter
+
 
 @dataclass(frozen=True)
 class Signal:
-    """How a branch is explained to somebody who has never heard of it."""
+    """How a branch is explained to somebody who has never heard of it; true to its card in `ml_weights/`."""
 
     title: str
     what: str
     fails: str
+    weightless: str = ""  # why it may be shown without counting
 
+
+NOT_BETTER = (
+    "On material from sources that it had never seen, it did not beat a plain look at the spectrum by a safe margin, "
+    "so it has no weight: it is shown as a hint where to look, and moves the score by nothing."
+)
 
 SIGNALS: dict[str, Signal] = {
     "spatial": Signal(
         "Face picture",
-        "Looks at each face for traces that swapping or blending leaves: seams, mismatched skin, smeared detail.",
-        "Weak on small, blurred or heavily compressed faces, and on methods that replace no part of the face.",
+        "Looks at each face for traces of blending, as pasted and repainted faces have them: seams, mismatched skin, "
+        "smeared detail.",
+        "Weak on small, blurred or heavily compressed faces. Not meant for faces that a generator drew whole, nor for "
+        "generated clips, which it takes for genuine. It also calls many genuine faces suspicious.",
+        NOT_BETTER,
     ),
     "temporal": Signal(
         "Movement over time",
-        "Watches one face over many frames for flicker, warping and movement that a real head does not make.",
-        "Needs about half a second of steady face. Cuts, strong shake and very low frame rates confuse it.",
+        "Watches one face over 16 frames for flicker, warping and movement that a real head does not make.",
+        "Needs more than a second of steady face. Cuts, shake, strong compression and unusual frame rates confuse it; "
+        "generated clips can look more genuine to it than real ones.",
+        NOT_BETTER,
     ),
     "frequency": Signal(
         "Fine pixel pattern",
-        "Searches the finest detail for the regular patterns that generators and upscalers leave behind.",
-        "Heavy compression, screenshots and resizing wipe the pattern out, so silence here proves nothing.",
+        "Asks whether neighbouring pixels relate as in a camera's picture, or as the up-sampling of generators leaves "
+        "them.",
+        "Every resizing and compression wipes the pattern out, so silence proves nothing. Strong sharpening, "
+        "screenshots and enlarged photos leave similar patterns; it learnt from stills, not from clips.",
+        "On generators and sources that it had never seen, it did not reach the bar that a check needs to count, so it "
+        "has no weight and moves the score by nothing.",
     ),
     "synthesis": Signal(
         "Generated picture",
-        "Judges the whole picture, with or without a face, for signs that a generator drew all of it.",
-        "Newer generators may look unfamiliar to it; strong filters and artwork can look generated.",
+        "Compares the texture of pieces of the picture, and of its largest faces, with what cameras and picture "
+        "generators leave.",
+        "Generators that it never saw may look like a camera; strong filters, artwork and enlarged photos can look "
+        "generated. Edited photographs and swapped faces are not its task. Pages, screens and graphics get no score.",
+        "For this kind of item it did no better than chance on sources left out, so it has hardly any weight.",
     ),
     "audio": Signal(
         "Voice",
-        "Listens to the speech for traces of text-to-speech and voice cloning.",
-        "Telephone codecs, loud music, noise suppression and very short speech make it unsure.",
+        "Listens to two-second stretches of speech for traces of text-to-speech and voice conversion.",
+        "A clean studio voice can sound synthetic to it; noise, rooms and telephones hide synthesis. The best vocoders "
+        "are near chance in two seconds. Singing, whispering, children and several voices at once were not measured.",
+        "No other check speaks for the voice, so it has weight wherever there is speech.",
     ),
     "av_sync": Signal(
         "Lips and speech",
-        "Compares mouth movement with the sound for speech that the lips did not make.",
-        "Needs a visible mouth and clear speech; dubbed films are out of step without being fake.",
+        "Compares mouth movement with the sound: how far they are shifted, and where they part.",
+        "Needs speech and one face whose mouth is at least 40 pixels wide. Dubbed films and late sound are out of step "
+        "without being fake, and lip-sync fakes are in step by their making.",
+        "Being out of step is no forgery and being in step no proof, so it has no weight: it shows the offset and the "
+        "moments.",
     ),
     "physiology": Signal(
         "Blink, pulse and posture",
-        "Measures blinking, head movement, face geometry and the faint pulse that a real face shows.",
-        "Short clips, make-up, low light and compression hide these signs. It supports the others more than it "
-        "decides.",
+        "Measures blinking, head movement, face geometry, flicker and the faint pulse that a real face shows.",
+        "Short clips, make-up, low light and compression hide these signs; a person blinks only every 2 to 10 seconds.",
+        "On sources left out its score separates no better than chance, so it has no weight; read its measurements.",
     ),
     "provenance": Signal(
         "Content Credentials",
         "Reads the signed history (C2PA) that some cameras and editors put into a file.",
-        "Most genuine files carry none. Missing credentials never count as a sign of a fake.",
+        "Most genuine files carry none, and missing ones never count as a sign of a fake. Valid ones show who signed, "
+        "not what is true.",
+        "It counts only where the credentials themselves speak for a fake: they declare AI generation, or no longer "
+        "fit.",
     ),
 }
 
@@ -90,6 +118,19 @@ def next_step(label: str, kind: str) -> str:
     """Return what to do now, for the kind of media: a still has no longer copy."""
     return NEXT_STEPS[label].format(copy=BETTER_COPIES.get(kind, "sharper copy"))
 
+
+# What the page offers beside those words, in the order of use.
+NEXT_ACTIONS: dict[str, tuple[str, ...]] = {
+    "fake": ("report", "review", "related"),
+    "real": ("report", "related", "ask"),
+    "inconclusive": ("ask", "review", "full"),
+}
+ASK_FOR_ORIGINAL = (
+    "Please send us the original of “{name}”: the file as it came from the camera or recorder, not a screenshot, not "
+    "forwarded through a messenger, not edited. A file transfer or an e-mail attachment keeps it as it is. Please tell "
+    "us also who took it, when and where, and with which device. For comparison: the copy that we hold has the SHA-256 "
+    "{sha256}."
+)
 
 ABSTAIN_REASONS: dict[str, str] = {
     "uncertain_band": "The score lies between the two thresholds.",
@@ -166,6 +207,76 @@ PROVENANCE_STATES: dict[str, tuple[str, str]] = {
     "invalid": ("Invalid: the file or its credentials were altered", "failed"),
     "absent": ("None in this file", "info"),
 }
+PROVENANCE_MEANS: dict[str, str] = {
+    "valid_trusted": "The signature holds and the signer is on this server's trust list. It vouches for who signed and "
+    "for the steps below, not for what the picture shows.",
+    "valid_untrusted": "The signature holds, but anybody can make such a certificate: the name of the signer is only a "
+    "claim.",
+    "invalid": "Do not rely on anything that these credentials say. Programs that know nothing of them break them too, "
+    "so this alone is no sign of a forgery.",
+    "absent": "Absent credentials say nothing for or against the item.",
+}
+PROVENANCE_ACTIONS: dict[str, str] = {
+    "c2pa.created": "Created",
+    "c2pa.opened": "Opened an earlier file",
+    "c2pa.placed": "Placed another picture in it",
+    "c2pa.edited": "Edited",
+    "c2pa.color_adjustments": "Changed colours",
+    "c2pa.cropped": "Cropped",
+    "c2pa.resized": "Resized",
+    "c2pa.orientation": "Turned",
+    "c2pa.filtered": "Filtered",
+    "c2pa.drawing": "Drawn or painted on",
+    "c2pa.converted": "Saved in another format",
+    "c2pa.transcoded": "Saved in another coding",
+    "c2pa.repackaged": "Packed anew, content unchanged",
+    "c2pa.published": "Published",
+    "c2pa.redacted": "Took claims out",
+    "c2pa.removed": "Took a part out",
+    "c2pa.watermarked": "Watermarked",
+    "c2pa.unknown": "A step that was not named",
+}
+SOURCE_TYPES: dict[str, str] = {
+    "digitalCapture": "taken with a digital camera or recorder",
+    "computationalCapture": "taken by a camera that joins several shots",
+    "negativeFilm": "scanned from a film negative",
+    "positiveFilm": "scanned from a film positive",
+    "print": "scanned from a print",
+    "minorHumanEdits": "with small corrections by a person",
+    "humanEdits": "edited by a person",
+    "compositeCapture": "put together from several captures",
+    "algorithmicallyEnhanced": "improved by a program",
+    "dataDrivenMedia": "drawn from data",
+    "digitalArt": "digital art by a person",
+    "digitalCreation": "made by a person with a program",
+    "virtualRecording": "recorded from a virtual scene",
+    "screenCapture": "a screenshot",
+    "compositeSynthetic": "put together with generated parts",
+    "compositeWithTrainedAlgorithmicMedia": "put together with parts from an AI generator",
+    "trainedAlgorithmicMedia": "made by an AI generator",
+    "algorithmicMedia": "made by a program without training data",
+}
+RELATIONSHIPS: dict[str, str] = {
+    "parentOf": "the file that this was made from",
+    "componentOf": "a part that was placed in it",
+    "inputTo": "given to the program as input",
+}
+PROVENANCE_PROBLEMS: dict[str, str] = {
+    "claimSignature.mismatch": "The signature does not fit what was signed.",
+    "assertion.dataHash.mismatch": "The content differs from what was signed.",
+    "assertion.bmffHash.mismatch": "The content differs from what was signed.",
+    "assertion.boxesHash.mismatch": "The content differs from what was signed.",
+    "assertion.hashedURI.mismatch": "A statement differs from what was signed.",
+    "assertion.missing": "A statement that was signed is missing.",
+    "signingCredential.untrusted": "The signer is not on the trust list.",
+    "signingCredential.invalid": "The signer's certificate is not fit for signing content.",
+    "signingCredential.expired": "The signer's certificate had expired.",
+    "signingCredential.revoked": "The signer's certificate was withdrawn.",
+    "timeStamp.mismatch": "The time stamp does not fit the signature.",
+    "timeStamp.untrusted": "The time stamp is from a service that is not on the trust list.",
+    "remote_manifest_not_fetched": "The file only links to credentials elsewhere; such links are not followed.",
+    "unsupported_container": "This kind of file cannot carry credentials that we read.",
+}
 
 VARIANTS: dict[str, str] = {
     "jpeg_50": "JPEG, quality 50",
@@ -176,6 +287,25 @@ VARIANTS: dict[str, str] = {
     "telephone": "Telephone, 8 kHz",
     "low_bitrate": "Low bit rate",
 }
+SOUND_VARIANTS = ("telephone", "low_bitrate")
+PICTURE_VARIANTS = tuple(name for name in VARIANTS if name not in SOUND_VARIANTS)
+
+
+def action_words(action: str) -> str:
+    return PROVENANCE_ACTIONS.get(action) or readable(action.removeprefix("c2pa.").replace(".", " "))
+
+
+def source_words(source: str) -> str:
+    return SOURCE_TYPES.get(source) or readable(source).lower()
+
+
+def problem_words(problem: str) -> str:
+    return PROVENANCE_PROBLEMS.get(problem) or readable(problem.replace(".", " "))
+
+
+def person(track: int) -> str:
+    """`0` → `Person A`."""
+    return f"Person {letter(track)}"
 
 
 def signal_of(branch: str) -> Signal:

@@ -17,7 +17,7 @@ ALTERED_CODES = ("claimSignature.mismatch", "assertion.dataHash.mismatch", "asse
 
 
 def read(file: io.RawIOBase, arguments: Mapping[str, Any], sink: Any, output: Any) -> dict[str, Any]:
-    """Return state, issuer, generator, time, actions and problems of the active manifest. No network is used.
+    """Return state, issuer, generator, time, actions, ingredients and problems of the active manifest. No network.
 
     arguments: {"trust_pem": roots of trusted signers or ""}.
     """
@@ -44,7 +44,7 @@ def _unreadable(message: str) -> dict[str, Any]:
 
 
 def facts_of(store: Mapping[str, Any], validation: str, results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return state, issuer, generator, time, actions and problems of a manifest store as c2pa gives it."""
+    """Return state, issuer, generator, time, actions, ingredients and problems of a manifest store as c2pa gives it."""
     manifest = store.get("manifests", {}).get(store.get("active_manifest"), {})
     signature = manifest.get("signature_info") or {}
     codes = [str(f.get("code")) for f in (results.get("activeManifest") or {}).get("failure", [])]
@@ -56,6 +56,7 @@ def facts_of(store: Mapping[str, Any], validation: str, results: Mapping[str, An
         "generator": _generator(manifest),
         "signed_at": _short(signature.get("time")),
         "actions": actions,
+        "ingredients": list(_ingredients(manifest)),
         "problems": codes,
         "altered": any(code in ALTERED_CODES for code in codes),
         "generated": any(_is_generated(a.get("source")) for a in actions),
@@ -74,6 +75,17 @@ def _actions(store: Mapping[str, Any]) -> Iterator[dict[str, str | None]]:
                     "source": _short(str(action.get("digitalSourceType") or "").strip().rsplit("/", 1)[-1]),
                     "of": "this file" if step == 0 else "an earlier version",
                 }
+
+
+def _ingredients(manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what the active manifest says that it was made from."""
+    for part in manifest.get("ingredients", [])[:20]:
+        yield {
+            "title": _short(part.get("title")),
+            "format": _short(part.get("format")),
+            "relationship": _short(part.get("relationship")),
+            "is_signed": bool(part.get("active_manifest")),
+        }
 
 
 def _lineage(store: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from detection.engine import registry
 from detection.engine.fusion import Stack, Stacker, local_scores, people_of
 from detection.engine.types import Artifact, Evidence, Face, Heatmap, Scene, Verdict, to_json
+from detection.engine.wording import letter
 
 Image = NDArray[np.uint8]
 
@@ -26,6 +27,9 @@ OVERLAY_PX = 384
 KEY_FRAME_PX = 960
 FACE_PX = 256
 SPECTRUM_PX = 256
+DETAIL_PX = 128  # long side of the grid on which fine detail is measured
+DETAIL_MAP_PX = 192  # it has no finer detail itself: a larger picture would only be heavier
+MIN_DETAIL_MAPS = 4  # along a clip, also where no check left a heatmap
 MAX_OPACITY = 0.72
 RATE_HZ = 16000
 WAVEFORM_BINS = 1000
@@ -49,6 +53,7 @@ def write(
         artifacts += _write_key_frames(scene, [m for _, m in maps], output_dir)
     artifacts += _write_faces(scene, verdict, output_dir)
     if heatmaps:
+        artifacts += _write_detail_maps(scene, [m for _, m in maps], output_dir)
         artifacts += _write_spectrum(scene, verdict, output_dir)
     artifacts += _write_curve(scene, verdict, stack, output_dir)
     artifacts += _write_waveform(scene, verdict, output_dir)
@@ -90,10 +95,10 @@ def _write_overlay(scene: Scene, branch: str, heatmap: Heatmap, number: int, out
     )
 
 
-def overlay(cam: NDArray[np.float32], aspect: float) -> Image:
+def overlay(cam: NDArray[np.float32], aspect: float, longest_px: int = OVERLAY_PX) -> Image:
     """Return a (h, w, 4) BGRA picture of a map: transparent where nothing was seen. aspect = width / height."""
-    width = OVERLAY_PX if aspect >= 1 else max(1, round(OVERLAY_PX * aspect))
-    height = max(1, round(OVERLAY_PX / aspect)) if aspect >= 1 else OVERLAY_PX
+    width = longest_px if aspect >= 1 else max(1, round(longest_px * aspect))
+    height = max(1, round(longest_px / aspect)) if aspect >= 1 else longest_px
     smooth = cv2.resize(np.maximum(cam, 0).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     smooth = np.clip(smooth / max(float(np.max(cam, initial=0.0)), 1e-6), 0, 1)
     colours = cv2.applyColorMap((smooth * 255).astype(np.uint8), COLOURS)
@@ -113,13 +118,51 @@ def _write_key_frames(scene: Scene, maps: Sequence[Heatmap], output_dir: Path) -
     return artifacts
 
 
+def _write_detail_maps(scene: Scene, maps: Sequence[Heatmap], output_dir: Path) -> list[Artifact]:
+    """Write where fine detail is strong, for the frames that have a heatmap and some more along a clip."""
+    artifacts = []
+    for index in _frames_for_detail(scene, maps):
+        frame = scene.frame(index)
+        h, w = frame.image.shape[:2]
+        name = f"detail_{index}.png"
+        picture = overlay(fine_detail(frame.image), w / h, DETAIL_MAP_PX)
+        cv2.imwrite(str(output_dir / name), picture, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+        where = f" at {frame.time_s:.1f} s" if scene.media.info.kind == "video" else ""
+        words = (
+            f"Where fine detail is strong{where}; pasted or smoothed parts can stand out. A measurement, no verdict."
+        )
+        box = (0.0, 0.0, float(w), float(h))
+        artifacts.append(Artifact("frequency_map", name, words, index, frame.time_s, box=box))
+    return artifacts
+
+
+def _frames_for_detail(scene: Scene, maps: Sequence[Heatmap]) -> list[int]:
+    frames = scene.media.frames
+    places = (np.arange(MIN_DETAIL_MAPS) + 0.5) / MIN_DETAIL_MAPS * len(frames)
+    spread = [frames[int(place)].index for place in places] if frames else []
+    wanted = dict.fromkeys([*(m.frame_index for m in maps), *spread])
+    return sorted(list(wanted)[:MAX_KEY_FRAMES])
+
+
+def fine_detail(image: Image) -> NDArray[np.float32]:
+    """Return (rows, columns), >= 0: how strong the finest detail is, relative to the usual in this picture."""
+    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    detail = cv2.convertScaleAbs(cv2.Laplacian(grey, cv2.CV_16S))
+    scale = min(1.0, DETAIL_PX / max(grey.shape))
+    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    local = cv2.resize(detail, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    local = np.log1p(cv2.GaussianBlur(local, (0, 0), 1.5))
+    low, high = np.percentile(local, [20, 99])
+    return np.asarray(np.clip((local - low) / max(float(high - low), 1e-6), 0, 1), np.float32)
+
+
 def _write_faces(scene: Scene, verdict: Verdict, output_dir: Path) -> list[Artifact]:
     artifacts = []
     for track in scene.tracks[:MAX_FACES]:
         face, score = most_suspicious_face(track.faces, verdict.evidence)
         name = f"face_{track.number}.jpg"
         _save_jpeg(output_dir / name, _face_crop(scene.frame(face.frame_index).image, face))
-        words = f"Person {track.number + 1}" + (
+        words = f"Person {letter(track.number)}" + (
             f" at {face.time_s:.1f} s." if scene.media.info.kind == "video" else "."
         )
         artifacts.append(Artifact("face", name, words, face.frame_index, face.time_s, track.number, score, face.box))

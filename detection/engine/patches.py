@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.engine.runtime import Net
-from detection.engine.types import CurvePoint, Face, Frame, Heatmap, Scene
+from detection.engine.types import CurvePoint, Face, Frame, Heatmap, Piece, Scene
 
 Image = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -38,6 +38,7 @@ class Judged:
     piece_logits: NDArray[np.float32]  # (n,) pieces of the whole frame
     cam: NDArray[np.float32]  # (rows, columns) over the whole frame
     quality: float
+    boxes: tuple[Box, ...] = ()  # where the pieces of the whole frame lie
 
 
 def choose(image: Image, size: int, per_side: int = 3) -> list[Patch]:
@@ -126,6 +127,18 @@ def heatmaps(judged: Sequence[Judged], net: Net, kind: str) -> tuple[Heatmap, ..
     return tuple(
         Heatmap(one.frame.index, one.frame.time_s, one.cam, None, probability(one.logit, net), kind=kind)
         for one in ranked
+    )
+
+
+def judged_pieces(judged: Sequence[Judged], net: Net) -> tuple[Piece, ...]:
+    """Return which parts of the frames were judged, each with the score it got by itself.
+
+    A frame without texture was judged by its faces alone: it has logits, but no boxes, and gives no pieces.
+    """
+    return tuple(
+        Piece(one.frame.index, one.frame.time_s, box, probability(float(logit), net))
+        for one in judged
+        for box, logit in zip(one.boxes, one.piece_logits, strict=False)
     )
 
 

@@ -14,11 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from detection.engine import explain, faces, fusion, media, registry, runtime, stability, voice, windows
+from detection.engine import explain, faces, fingerprints, fusion, media, registry, runtime, stability, voice, windows
 from detection.engine.branches import physiology
 from detection.engine.errors import Cancelled, DeadlineExceeded, EngineError, OutOfMemory, WeightsInvalid
+from detection.engine.fingerprints import Prints
 from detection.engine.fusion import Stack, Thresholds
-from detection.engine.types import Artifact, Channel, Decoded, Evidence, MediaInfo, OnStep, Scene, Verdict, to_json
+from detection.engine.types import (
+    Artifact,
+    Channel,
+    Decoded,
+    Evidence,
+    MediaInfo,
+    OnStep,
+    Piece,
+    Scene,
+    Verdict,
+    to_json,
+)
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +50,8 @@ class Analysis:
     info: MediaInfo
     verdict: Verdict
     artifacts: tuple[Artifact, ...]
-    scene: Mapping[str, Any]  # faces, tracks, speech, waveform, warnings; JSON-ready
+    scene: Mapping[str, Any]  # faces, tracks, pieces, speech, waveform, warnings; JSON-ready
+    prints: Prints = field(default_factory=Prints)  # what the item can be found again by; with artifacts only
 
     def to_dict(self) -> dict[str, Any]:
         """Return the analysis JSON-ready: what `analyze --json` prints and result.json holds."""
@@ -59,6 +72,7 @@ class Analysis:
             "fake_intervals": to_json(verdict.fake_intervals),
             "faces": self.scene["faces"],
             "tracks": self.scene["tracks"],
+            "pieces": self.scene["pieces"],
             "speech": self.scene["speech"],
             "waveform": self.scene["waveform"],
             "stability": _stability_json(verdict),
@@ -108,14 +122,16 @@ def analyze(
         verdict = _after_delivery(scene, verdict, stack, thresholds, stability)
     run.seconds["verdict"] = run.elapsed_s
     artifacts: tuple[Artifact, ...] = ()
+    prints = Prints()
     with run.step("explaining"):
         if output_dir is not None:
+            prints = fingerprints.of_scene(scene)
             artifacts = explain.write(scene, verdict, output_dir, stack=stack, heatmaps=heatmaps)
             artifacts = tuple(replace(a, box=in_original(scene, a.box)) for a in artifacts)
         summary = summarize(scene, evidence)
     run.seconds["total"] = run.elapsed_s
     on_step("done", run.total, run.total)
-    return Analysis(decoded.info, replace(verdict, seconds=dict(run.seconds)), artifacts, summary)
+    return Analysis(decoded.info, replace(verdict, seconds=dict(run.seconds)), artifacts, summary, prints)
 
 
 def branch_names(mode: str = "auto", wanted: Collection[str] | None = None) -> list[str]:
@@ -201,7 +217,7 @@ def in_original(scene: Scene, box: Box | None) -> Box | None:
 
 
 def summarize(scene: Scene, evidence: Collection[Evidence]) -> dict[str, Any]:
-    """Return faces, tracks, speech and waveform JSON-ready; boxes in pixels of the original."""
+    """Return faces, tracks, pieces, speech and waveform JSON-ready; boxes in pixels of the original."""
     found, people = [], []
     for track in scene.tracks:
         scores = explain.face_scores(track.faces, list(evidence))
@@ -230,10 +246,16 @@ def summarize(scene: Scene, evidence: Collection[Evidence]) -> dict[str, Any]:
     return {
         "faces": sorted(found, key=lambda f: (f["frame_index"], f["track"])),
         "tracks": people,
+        "pieces": [_piece_json(scene, e.branch, piece) for e in evidence for piece in e.pieces],
         "speech": to_json(scene.speech),
         "waveform": to_json(explain.waveform(scene, list(evidence))),
         "warnings": list(scene.media.warnings),
     }
+
+
+def _piece_json(scene: Scene, branch: str, piece: Piece) -> dict[str, Any]:
+    box = in_original(scene, piece.box) or piece.box
+    return {"branch": branch, **to_json(replace(piece, box=box))}
 
 
 @dataclass
@@ -348,5 +370,7 @@ def _provenance_json(verdict: Verdict) -> dict[str, Any] | None:
     said = next((e for e in verdict.evidence if e.branch == "provenance"), None)
     if said is None:
         return None
-    names = ("state", "issuer", "generator", "signed_at", "actions", "problems")
+    names = (
+        "state", "issuer", "generator", "signed_at", "actions", "ingredients", "problems", "altered", "generated",
+    )  # fmt: skip
     return {"sentence": said.sentence, **{name: to_json(said.data.get(name)) for name in names}}

@@ -130,6 +130,16 @@ class CurvePoint:
     frame_index: int | None = None
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A part of a frame that a net judged by itself."""
+
+    frame_index: int
+    time_s: float
+    box: tuple[float, float, float, float]  # x, y, w, h in pixels of the frame
+    score: float
+
+
 @dataclass(frozen=True, eq=False)
 class Heatmap:
     """Where a net looked: cam is (h, w) float32, >= 0, over `box` of the frame (whole frame when None)."""
@@ -158,6 +168,7 @@ class Evidence:
     reason: str | None = None  # code for skipped/failed: "no_face", "no_sound", "too_short", ...
     curve: tuple[CurvePoint, ...] = ()
     heatmaps: tuple[Heatmap, ...] = ()
+    pieces: tuple[Piece, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)  # JSON-ready details (blink rate, manifest facts, ...)
     version: str = ""
     sha256: str = ""

@@ -156,11 +156,16 @@ def _when(intervals: Sequence[FakeInterval]) -> str:
     people = {i.track for i in intervals if i.track is not None}
     words = [
         f"{clock(i.start_s)}–{clock(i.end_s)}"
-        + (f" person {i.track + 1}" if len(people) > 1 and i.track is not None else "")
+        + (f" person {letter(i.track)}" if len(people) > 1 and i.track is not None else "")
         for i in spans
     ]
     more = " and elsewhere" if len(intervals) > len(spans) else ""
     return f" at {', '.join(words)}{more}"
+
+
+def letter(track: int) -> str:
+    """Return a person's letter within one item, A first; after Z they are numbered."""
+    return chr(ord("A") + track) if track < 26 else str(track + 1)
 
 
 def clock(seconds: float) -> str:

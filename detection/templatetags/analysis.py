@@ -61,6 +61,30 @@ def percent(value: float | None) -> str:
 
 
 @register.filter
+def share(value: float) -> str:
+    """A share of one as an SVG length."""
+    return charts.percent(value)
+
+
+@register.filter
+def points(change: float) -> str:
+    """A change of a share in percentage points: +12 points."""
+    whole = round(100 * change)
+    sign = "+" if whole > 0 else "−" if whole < 0 else "±"
+    return f"{sign}{abs(whole)} point{'' if abs(whole) == 1 else 's'}"
+
+
+@register.filter
+def seconds(value: float | None) -> str:
+    """A rough time of work: 0.4 → less than a second, 12.3 → 12 seconds, 130 → 2 minutes."""
+    if not value or value < 1:
+        return "a second"
+    if value < 90:
+        return f"{round(value)} second{'' if round(value) == 1 else 's'}"
+    return f"{round(value / 60)} minutes"
+
+
+@register.filter
 def unbroken(text: str) -> str:
     """A sentence whose numbers keep their unit on the same line."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
@@ -85,7 +109,7 @@ def grouped(digest: str) -> str:
 
 @register.filter
 def person(track: int | None) -> str:
-    return "" if track is None else f"Person {track + 1}"
+    return "" if track is None else words.person(track)
 
 
 @register.filter

@@ -1,17 +1,65 @@
-// Boxes around faces at a moment, moved smoothly between the frames that were looked at.
+// Boxes around faces, moved smoothly between the frames that were looked at, and one person followed in a close-up.
+const SVG = "http://www.w3.org/2000/svg";
 const LONGEST_GAP_S = 1.2; // further apart, the person may have left the picture meanwhile
+const ROOM = 0.35; // around the face in the close-up, as a share of its larger side
 
-export function drawFaces(group, faces, time, data, width, namespace) {
-  if (!group) return;
-  group.replaceChildren();
-  for (const face of facesAt(faces, time, data.kind === "image")) {
-    const level = levelOf(face.score, data);
-    group.append(
-      makeBox(namespace, face.box, "face-halo"),
-      makeBox(namespace, face.box, `face-box is-${level}`),
-      makeTag(namespace, face, width),
-    );
+export function makeFaces(player, media, data, redraw) {
+  const overlay = player.querySelector("[data-overlay]");
+  const group = overlay?.querySelector("[data-faces]");
+  const button = player.querySelector("[data-toggle-faces]");
+  const follows = [...player.querySelectorAll("[data-follow]")];
+  const closeUp = player.querySelector("[data-close-up]");
+  let followed = null;
+
+  function show(time) {
+    if (!group) return;
+    const found = facesAt(data.faces, time, data.kind === "image");
+    group.replaceChildren();
+    if (isOn(button)) {
+      for (const face of found) draw(group, face, data, overlay.viewBox.baseVal.width, followed);
+    }
+    if (closeUp) drawCloseUp(closeUp, media, found.find((face) => face.track === followed), data, overlay.viewBox.baseVal);
   }
+
+  function follow(track) {
+    followed = track === followed ? null : track;
+    for (const one of follows) one.setAttribute("aria-pressed", String(Number(one.dataset.follow) === followed));
+    for (const curve of player.querySelectorAll("[data-track]")) {
+      curve.classList.toggle("is-faint", followed !== null && Number(curve.dataset.track) !== followed);
+    }
+    if (closeUp) closeUp.hidden = followed === null;
+    redraw();
+  }
+
+  function press(event) {
+    if (event.key === "f" && button) button.click();
+    else if (event.key === "o" && follows.length > 0) {
+      const place = follows.findIndex((one) => Number(one.dataset.follow) === followed);
+      follow(place + 1 < follows.length ? Number(follows[place + 1].dataset.follow) : followed);
+    } else return false;
+    return true;
+  }
+
+  for (const one of follows) one.addEventListener("click", () => follow(Number(one.dataset.follow)));
+  button?.addEventListener("click", () => {
+    button.setAttribute("aria-pressed", String(!isOn(button)));
+    redraw();
+  });
+  if (data.kind === "image") media.addEventListener("load", redraw);
+  return { show, press };
+}
+
+function isOn(button) {
+  return button?.getAttribute("aria-pressed") === "true";
+}
+
+function draw(group, face, data, width, followed) {
+  const faint = followed !== null && face.track !== followed ? " is-faint" : "";
+  group.append(
+    makeBox(face.box, `face-halo${faint}`),
+    makeBox(face.box, `face-box is-${levelOf(face.score, data)}${faint}`),
+    makeTag(face, width, faint),
+  );
 }
 
 function facesAt(faces, time, isStill) {
@@ -47,23 +95,40 @@ function levelOf(score, data) {
   return score < data.realBelow ? "low" : "middle";
 }
 
-function makeBox(namespace, [x, y, w, h], classes) {
-  const box = document.createElementNS(namespace, "rect");
+function makeBox([x, y, w, h], classes) {
+  const box = document.createElementNS(SVG, "rect");
   for (const [name, value] of Object.entries({ x, y, width: w, height: h, rx: w / 24, class: classes })) {
     box.setAttribute(name, value);
   }
   return box;
 }
 
-function makeTag(namespace, face, width) {
-  const tag = document.createElementNS(namespace, "text");
+function makeTag(face, width, faint) {
+  const tag = document.createElementNS(SVG, "text");
   const size = Math.max(width / 48, 9);
-  tag.setAttribute("class", "face-tag");
+  tag.setAttribute("class", `face-tag${faint}`);
   tag.setAttribute("x", face.box[0]);
   tag.setAttribute("y", Math.max(face.box[1] - size * 0.5, size));
   tag.setAttribute("font-size", size);
   tag.setAttribute("stroke-width", size / 5);
   const score = face.score === null || face.score === undefined ? "" : `, ${Math.round(100 * face.score)} %`;
-  tag.textContent = `Person ${face.track + 1}${score}`;
+  tag.textContent = `Person ${letter(face.track)}${score}`;
   return tag;
+}
+
+function letter(track) {
+  return track < 26 ? String.fromCharCode(65 + track) : String(track + 1);
+}
+
+// The media may be shown in another size than its boxes are given in.
+function drawCloseUp(canvas, media, face, data, frame) {
+  if (canvas.hidden) return;
+  const pen = canvas.getContext("2d");
+  pen.clearRect(0, 0, canvas.width, canvas.height);
+  const width = media.videoWidth || media.naturalWidth;
+  if (!face || !width) return;
+  const scale = width / frame.width;
+  const [x, y, w, h] = face.box.map((value) => value * scale);
+  const side = Math.max(w, h) * (1 + 2 * ROOM);
+  pen.drawImage(media, x + w / 2 - side / 2, y + h / 2 - side / 2, side, side, 0, 0, canvas.width, canvas.height);
 }

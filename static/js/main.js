@@ -1,5 +1,6 @@
 // Starts every behaviour on the page, and again on each part that live refresh puts in.
 import { init as initFilters } from "./filters.js";
+import { init as initFolds } from "./folds.js";
 import { init as initLive } from "./live.js";
 import { init as initMenu } from "./menu.js";
 import { init as initMoments } from "./moments.js";
@@ -11,6 +12,7 @@ function start(root) {
   for (const element of root.querySelectorAll("[data-needs-script]")) element.hidden = false;
   initMoments(root);
   initPlayer(root);
+  initFolds(root);
 }
 
 initTheme(document);

@@ -1,8 +1,26 @@
-// Player, faces, heatmaps and timeline, kept on the same moment.
-import { drawFaces } from "./faces.js";
+// Player, overlays, people, timeline and the tools for pictures, kept on the same moment.
+import { makeFaces } from "./faces.js";
+import { makeOverlays } from "./overlays.js";
+import { makeTimeline } from "./timeline.js";
+import { makeTransport } from "./transport.js";
+import { makeZoom } from "./zoom.js";
 
-const HEAT_WINDOW_S = 0.3; // how long a heatmap stays beside the frame that it belongs to
-const SVG = "http://www.w3.org/2000/svg";
+// For a sheet of shortcuts; all work while something inside the player has the focus.
+export const KEYS = [
+  { keys: ", .", does: "One frame back, one frame on" },
+  { keys: "Space", does: "Play or pause (timeline in focus)" },
+  { keys: "← →", does: "To the window before or after (timeline in focus)" },
+  { keys: "Shift ← →", does: "One second back or on (timeline in focus)" },
+  { keys: "Home End", does: "To the beginning or the end (timeline in focus)" },
+  { keys: "[ ]", does: "Slower, faster" },
+  { keys: "l", does: "Repeat the marked stretch at this moment, or stop repeating" },
+  { keys: "h", does: "Heatmap on or off" },
+  { keys: "d", does: "Fine detail on or off" },
+  { keys: "f", does: "Boxes around faces on or off" },
+  { keys: "o", does: "Follow the next person" },
+  { keys: "+ − 0", does: "Larger, smaller, whole picture (picture in focus)" },
+  { keys: "Arrows", does: "Move an enlarged picture (picture in focus)" },
+];
 
 export function init(root) {
   for (const player of root.querySelectorAll("[data-player]")) attach(player, root);
@@ -11,17 +29,19 @@ export function init(root) {
 function attach(player, root) {
   const media = player.querySelector("[data-media]");
   const data = JSON.parse(player.querySelector("#player-data").textContent);
-  const stage = makeStage(player, data);
-  const timeline = player.querySelector("[data-timeline]");
   const isPlayable = data.kind !== "image";
+  const half = data.kind === "video" ? 0.5 / data.fps : 0.001; // into the middle of a frame, whatever its rounding
   let pinned = "";
 
   const now = () => (isPlayable ? media.currentTime || 0 : 0);
   const length = () => (Number.isFinite(media.duration) && media.duration > 0 ? media.duration : data.duration);
 
   function show() {
-    stage.show(now(), pinned);
-    if (timeline) moveHead(timeline, now(), length());
+    const time = now();
+    overlays.show(time, pinned);
+    faces.show(time);
+    transport?.show(time);
+    timeline?.show(time, length());
   }
 
   function seek(seconds) {
@@ -29,22 +49,34 @@ function attach(player, root) {
     show();
   }
 
+  const overlays = makeOverlays(player, data, show);
+  const faces = makeFaces(player, media, data, show);
+  const transport = isPlayable ? makeTransport(player, media, data, { seek, now, length, show }) : null;
+  const timeline = makeTimeline(player, data, { seek, now, length, half, media });
+  const zoom = makeZoom(player, data);
+
   if (isPlayable) follow(media, show);
-  if (isPlayable && data.start > 0) openAt(media, data.start + 0.001);
-  if (timeline) steer(timeline, { seek, now, length });
-  player.addEventListener("keydown", (event) => step(event, { seek, now, length, media, data, timeline }));
+  if (isPlayable && data.start > 0) openAt(media, data.start + half);
+  player.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey || isTyping(event.target)) return;
+    const isDone = [zoom, transport, timeline, overlays, faces].some((part) => part?.press(event));
+    if (isDone) event.preventDefault();
+  });
   for (const link of root.querySelectorAll("[data-seek]")) {
     link.addEventListener("click", (event) => {
       event.preventDefault();
       pinned = link.dataset.overlayId || "";
       mark(root, link);
       if (isPlayable) media.pause();
-      seek(Number(link.dataset.seek) + 0.001);
+      seek(Number(link.dataset.seek) + half);
       player.scrollIntoView({ block: "nearest" });
     });
   }
-  stage.onChange(show);
   show();
+}
+
+function isTyping(element) {
+  return element.matches("textarea, select, input:not([type=checkbox], [type=radio], [type=range])");
 }
 
 function openAt(media, seconds) {
@@ -67,97 +99,4 @@ function follow(media, show) {
   };
   media.addEventListener("play", tick);
   for (const name of ["seeked", "timeupdate", "loadedmetadata"]) media.addEventListener(name, show);
-}
-
-// Overlay ----------------------------------------------------------------------------------------
-
-function makeStage(player, data) {
-  const overlay = player.querySelector("[data-overlay]");
-  const faces = overlay?.querySelector("[data-faces]");
-  const heat = overlay?.querySelector("[data-heat]");
-  const heatButton = player.querySelector("[data-toggle-heat]");
-  const faceButton = player.querySelector("[data-toggle-faces]");
-  const strength = player.querySelector("[data-heat-strength]");
-  const isOn = (button) => button?.getAttribute("aria-pressed") === "true";
-
-  function show(time, pinned) {
-    if (!overlay) return;
-    const visible = isOn(heatButton) ? pickHeat(data, time, pinned) : new Set();
-    for (const image of heat.children) {
-      image.classList.toggle("is-off", !visible.has(image.id));
-      image.setAttribute("opacity", (strength?.value ?? 80) / 100);
-    }
-    drawFaces(faces, isOn(faceButton) ? data.faces : [], time, data, overlay.viewBox.baseVal.width, SVG);
-  }
-
-  function onChange(redraw) {
-    for (const button of [heatButton, faceButton]) {
-      button?.addEventListener("click", () => {
-        button.setAttribute("aria-pressed", String(!isOn(button)));
-        redraw();
-      });
-    }
-    strength?.addEventListener("input", redraw);
-  }
-
-  return { show, onChange };
-}
-
-// One heatmap per place: they come strongest first, and two on the same spot would only blur each other.
-function pickHeat(data, time, pinned) {
-  const isStill = data.kind === "image";
-  const near = data.overlays.filter((overlay) => isStill || Math.abs(overlay.time - time) <= HEAT_WINDOW_S);
-  const wanted = near.find((overlay) => `heat-${overlay.id}` === pinned);
-  if (wanted) return new Set([pinned]);
-  const first = near.length ? [near[0]] : [];
-  return new Set(first.map((overlay) => `heat-${overlay.id}`));
-}
-
-// Timeline ---------------------------------------------------------------------------------------
-
-function moveHead(timeline, time, length) {
-  const share = length > 0 ? Math.min(time / length, 1) : 0;
-  const head = timeline.querySelector("[data-playhead]");
-  head.setAttribute("x1", `${100 * share}%`);
-  head.setAttribute("x2", `${100 * share}%`);
-  timeline.setAttribute("aria-valuenow", time.toFixed(1));
-  timeline.setAttribute("aria-valuetext", clock(time));
-}
-
-function clock(seconds) {
-  const minutes = Math.floor(seconds / 60);
-  return `${minutes}:${(seconds - 60 * minutes).toFixed(1).padStart(4, "0")}`;
-}
-
-function steer(timeline, { seek, length }) {
-  const at = (event) => {
-    const box = timeline.getBoundingClientRect();
-    seek(((event.clientX - box.left) / box.width) * length());
-  };
-  timeline.addEventListener("pointerdown", (event) => {
-    timeline.setPointerCapture(event.pointerId);
-    at(event);
-  });
-  timeline.addEventListener("pointermove", (event) => {
-    if (timeline.hasPointerCapture(event.pointerId)) at(event);
-  });
-}
-
-function step(event, { seek, now, length, media, data, timeline }) {
-  if (data.kind === "image" || event.altKey || event.ctrlKey || event.metaKey) return;
-  if (event.key === "," || event.key === ".") {
-    media.pause();
-    seek(now() + (event.key === "." ? 1 : -1) / data.fps);
-    event.preventDefault();
-    return;
-  }
-  if (event.target !== timeline) return; // the player's own controls keep their own keys
-  const moves = {
-    ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1,
-    PageUp: length() / 10, PageDown: -length() / 10, Home: -length(), End: length(),
-  };
-  if (event.key in moves) seek(now() + moves[event.key]);
-  else if (event.key === " ") media[media.paused ? "play" : "pause"]();
-  else return;
-  event.preventDefault();
 }

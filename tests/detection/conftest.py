@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from detection import jobs, running
+from detection.engine.fingerprints import FacePrint, Prints, SoundMark
 from detection.engine.types import to_json
 from detection.models import Job
 from tests import factories
@@ -61,6 +62,7 @@ FINDINGS: dict[str, Any] = {
     "fake_intervals": [],
     "faces": [{"frame_index": 0, "time_s": 0.0, "track": 0, "box": [1, 2, 30, 30], "score": 0.96}],
     "tracks": [],
+    "pieces": [{"branch": "synthesis", "frame_index": 0, "time_s": 0.0, "box": [0, 0, 32, 32], "score": 0.4}],
     "speech": [],
     "waveform": None,
     "stability": None,
@@ -83,8 +85,9 @@ FINDINGS: dict[str, Any] = {
 
 
 class StubAnalysis:
-    def __init__(self, info: Any, **changes: Any) -> None:
+    def __init__(self, info: Any, prints: Prints, **changes: Any) -> None:
         self.info = info
+        self.prints = prints
         self._changes = changes
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,6 +101,7 @@ class StubEngine:
         self.calls: list[dict[str, Any]] = []
         self.before: Callable[[dict[str, Any]], None] = lambda call: None
         self.changes: dict[str, Any] = {}
+        self.prints = Prints((FacePrint(0, 0.0, "5" * 64),), (SoundMark(77, 3), SoundMark(78, 9)))
 
     def analyze(self, path: Path, **options: Any) -> StubAnalysis:
         call = {"path": path, "content": path.read_bytes(), **options}
@@ -108,7 +112,7 @@ class StubEngine:
         options["on_step"]("spatial", 1, 3)
         (options["output_dir"] / "frame_0_cam.png").write_bytes(factories.png_bytes(16, 16))
         options["on_step"]("explaining", 2, 3)
-        return StubAnalysis(info, **self.changes)
+        return StubAnalysis(info, self.prints, **self.changes)
 
 
 @pytest.fixture

@@ -49,6 +49,12 @@ def test_keeps_callback_and_profile(client: Client, bearer: Any, media: Any, org
     assert (job.callback_url, job.threshold_profile) == (callback, own)
 
 
+def test_the_full_test_against_re_saving_on_request(client: Client, bearer: Any, media: Any) -> None:
+    assert detect(client, bearer, media_id=media.public_id, stability="full").status_code == 202
+    assert detect(client, bearer, media_id=media.public_id).status_code == 202
+    assert [job.stability for job in Job.objects.order_by("created_at")] == ["full", "cheap"]
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -56,6 +62,7 @@ def test_keeps_callback_and_profile(client: Client, bearer: Any, media: Any, org
         ({"media_id": "x", "url": "https://e.example.org/a.png"}, "one_source"),
         ({"url": "http://169.254.169.254/latest"}, "url_not_allowed"),
         ({"mode": "hologram"}, "invalid"),
+        ({"stability": "enormous"}, "invalid"),
         ({"mode": "audio"}, "mode_mismatch"),
         ({"priority": 101}, "invalid"),
         ({"callback_url": "http://localhost/hook"}, "callback_url_not_allowed"),

@@ -12,14 +12,25 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.utils import timezone
 from django_q.models import OrmQ
 
 from deepfake import loop, storage
-from detection import jobs, querysets, running, services, workspace
+from deepfake.errors import DomainError
+from detection import jobs, querysets, running, services, verdicts, workspace
 from detection.engine.errors import DecoderCrashed, OutOfMemory
-from detection.models import ExplanationArtifact, InferenceResult, Job, JobStatus, Media, ModelVersion
+from detection.engine.fingerprints import Prints
+from detection.models import (
+    ExplanationArtifact,
+    FacePrint,
+    InferenceResult,
+    Job,
+    JobStatus,
+    Media,
+    ModelVersion,
+    SoundMark,
+)
 from detection.signals import analysis_finished
 from tests import factories
 from tests.detection.conftest import StubEngine, upload, wav_bytes
@@ -477,3 +488,64 @@ def test_sweep_removes_folders_of_dead_workers_only(queued: Job, settings: Any) 
         jobs.sweep()
         assert folder.exists()
         assert not dead.exists()
+
+
+def test_what_the_item_can_be_found_again_by_is_kept_once(queued: Job, run_next: Any, engine: StubEngine) -> None:
+    job = run_next()
+    services.rerun_job(job=job)
+    run_next()
+    assert [(face.organization_id, face.bits) for face in job.media.face_prints.all()] == [
+        (job.organization_id, "5" * 64)
+    ]
+    assert list(job.media.sound_marks.order_by("step").values_list("value", "step")) == [(77, 3), (78, 9)]
+
+
+def test_a_run_that_looked_at_the_picture_alone_leaves_the_marks_of_the_sound(
+    queued: Job, run_next: Any, engine: StubEngine
+) -> None:
+    job = run_next()
+    engine.prints = Prints()
+    services.rerun_job(job=job)
+    run_next()
+    assert (job.media.face_prints.count(), job.media.sound_marks.count()) == (1, 2)
+
+
+def test_a_verdict_links_the_item_with_those_that_share_its_prints(
+    queued: Job, run_next: Any, engine: StubEngine, organization: Any
+) -> None:
+    first = run_next()
+    services.submit_and_start(organization=organization, file=upload(factories.png_bytes(80, 80)), filename="other.png")
+    second = run_next()
+    assert list(second.media.links.values_list("other", "reason")) == [(first.media_id, "same_face")]
+    assert list(first.media.links.values_list("other", "reason")) == [(second.media_id, "same_face")]
+
+
+def test_a_verdict_stands_when_its_links_cannot_be_written(
+    queued: Job, run_next: Any, engine: StubEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(media: Media) -> None:
+        raise DatabaseError("disk I/O error")
+
+    monkeypatch.setattr(verdicts.prints, "link", broken)
+    assert run_next().status == JobStatus.COMPLETED
+
+
+def test_deleting_takes_the_prints_along(queued: Job, run_next: Any, engine: StubEngine) -> None:
+    services.delete_analysis(job=run_next())
+    assert not FacePrint.objects.exists()
+    assert not SoundMark.objects.exists()
+
+
+def test_the_engine_is_asked_for_the_stability_test_of_the_job(queued: Job, run_next: Any, engine: StubEngine) -> None:
+    job = run_next()
+    again = services.rerun_job(job=job, stability="full")
+    run_next()
+    third = services.rerun_job(job=again)
+    assert [call["stability"] for call in engine.calls] == ["cheap", "full"]
+    assert third.stability == "full"  # as before, unless another one is asked for
+
+
+def test_an_unknown_stability_test_is_refused(queued: Job) -> None:
+    with pytest.raises(DomainError, match="must be one of cheap, full"):
+        services.rerun_job(job=queued, stability="enormous")
+    assert Job.objects.count() == 1

@@ -47,7 +47,7 @@ def test_a_pictures_artifacts_lie_where_they_say(tmp_path: Path) -> None:
     evidence = [said("spatial", 0.9, heatmaps=(heatmap,), curve=(CurvePoint(0.0, 0.0, 0.9, 0, 0),))]
     verdict = fuse("image", evidence, stack=STACK)
     artifacts = explain.write(scene, verdict, tmp_path, stack=STACK)
-    assert {a.kind for a in artifacts} == {"saliency_map", "face", "frequency_heatmap"}
+    assert {a.kind for a in artifacts} == {"saliency_map", "face", "frequency_heatmap", "frequency_map"}
     for artifact in artifacts:
         assert (tmp_path / artifact.path).stat().st_size > 100
         assert artifact.caption
@@ -123,3 +123,22 @@ def test_the_most_suspicious_face_is_shown(monkeypatch: pytest.MonkeyPatch, coun
     face, score = explain.most_suspicious_face(scene.tracks[0].faces, [said("spatial", 0.5, curve=curve)])
     assert score == shown
     assert not counts or face.time_s > 1.2
+
+
+def test_detail_maps_are_bright_where_detail_is() -> None:
+    image = np.full((200, 300, 3), 128, np.uint8)
+    image[:, 200:] = np.random.default_rng(0).integers(0, 255, (200, 100, 3), dtype=np.uint8)
+    found = explain.fine_detail(image)
+    assert found.shape == (85, 128)
+    assert found[:, 95:].mean() > 0.7
+    assert found[:, :72].max() < 0.1
+
+
+def test_a_clip_gets_detail_maps_of_its_heatmaps_frames_and_some_more(tmp_path: Path) -> None:
+    scene = scenes.clip(32)
+    heatmap = Heatmap(20, 0.8, cam(), None, 0.9, track=0)
+    verdict = fuse("video", [said("spatial", 0.9, heatmaps=(heatmap,))], stack=STACK)
+    maps = [a for a in explain.write(scene, verdict, tmp_path, stack=STACK) if a.kind == "frequency_map"]
+    assert [a.frame_index for a in maps] == [8, 20, 24, 40, 56]
+    assert maps[1].box == (0.0, 0.0, 64.0, 64.0)
+    assert "at 0.8 s" in maps[1].caption

@@ -22,8 +22,8 @@ Branch = Callable[[Scene], Evidence]
 
 CONTRACT = {
     "label", "score", "confidence_interval", "abstain_reason", "rationale", "model_version", "thresholds", "channels",
-    "per_branch", "curve", "fake_intervals", "faces", "tracks", "speech", "waveform", "stability", "provenance",
-    "media", "artifacts", "seconds", "warnings",
+    "per_branch", "curve", "fake_intervals", "faces", "tracks", "pieces", "speech", "waveform", "stability",
+    "provenance", "media", "artifacts", "seconds", "warnings",
 }  # fmt: skip
 
 
@@ -180,12 +180,20 @@ def test_every_registered_branch_runs_on_a_picture() -> None:
     assert {n for n, s in states.items() if s == "scored"} >= {
         n for n, spec in registry.BRANCHES.items() if spec.channel == "picture" and n != "temporal"
     }
+    assert {piece["branch"] for piece in result["pieces"]} == {"synthesis", "frequency"}
+    assert all(0 <= piece["score"] <= 1 and len(piece["box"]) == 4 for piece in result["pieces"])
     assert 0 < result["score"] < 1
     low, high = result["confidence_interval"]
     assert low <= result["score"] <= high
     for branch in result["per_branch"]:
         if branch["branch"] in registry.BRANCHES:
             assert branch["sha256"] == pipeline.digest_of(registry.BRANCHES[branch["branch"]])
+
+
+def test_prints_are_taken_with_the_artifacts_alone(tmp_path: Path) -> None:
+    with_files = pipeline.analyze(scenes.ASTRONAUT, output_dir=tmp_path)
+    assert [len(face.bits) for face in with_files.prints.faces] == [64]
+    assert pipeline.analyze(scenes.ASTRONAUT).prints == pipeline.Prints()
 
 
 def test_the_same_file_gets_the_same_score() -> None:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from detection.engine import content_credentials
 from detection.engine.branches import provenance
 from detection.engine.types import Decoded, Evidence, Scene
 from tests.engine import scenes
@@ -148,3 +149,16 @@ def test_a_remote_manifest_is_not_fetched() -> None:
 
 def test_an_unreadable_manifest_does_not_raise_the_score() -> None:
     assert provenance.score_of({"state": "invalid", "altered": False, "problems": ["Other: unknown algorithm"]}) is None
+
+
+def test_ingredients_are_told_with_what_they_are_to_the_file() -> None:
+    parts = [
+        {"title": "harbour.jpg", "format": "image/jpeg", "relationship": "parentOf", "active_manifest": "urn:b"},
+        {"title": "gull.png", "format": "image/png", "relationship": "componentOf"},
+    ]
+    store = {"active_manifest": "urn:a", "manifests": {"urn:a": {"ingredients": parts}, "urn:b": {}}}
+    found = content_credentials.facts_of(store, "Valid", {})["ingredients"]
+    assert [(part["title"], part["relationship"], part["is_signed"]) for part in found] == [
+        ("harbour.jpg", "parentOf", True),
+        ("gull.png", "componentOf", False),
+    ]

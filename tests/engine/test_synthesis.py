@@ -226,3 +226,18 @@ def test_shipped_weights_speak_in_plain_words() -> None:
     assert 0 <= found.score <= 1
     assert "picture" in found.sentence
     assert found.sentence.endswith(".")
+
+
+def test_the_pieces_that_were_judged_come_with_place_and_score() -> None:
+    image = np.concatenate([level(192, 192, 60), level(192, 192, 200)], axis=1)
+    found = synthesis.examine(scene_of(image), FixedNet())
+    assert len(found.pieces) == found.data["pieces"]
+    for piece in found.pieces:
+        x, y, w, h = piece.box
+        assert 0 <= x <= 384 - w
+        assert 0 <= y <= 192 - h
+        if x + w <= 192:
+            assert piece.score < 0.01
+        elif x >= 192:
+            assert piece.score > 0.99
+    assert {piece.box[0] < 192 for piece in found.pieces} == {True, False}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from accounts.models import Organization, User
@@ -20,6 +21,11 @@ DETAILS: dict[str, Any] = {
     ],
     "fake_intervals": [{"start_s": 1.0, "end_s": 3.0, "channel": "picture", "track": 0, "score": 0.93}],
     "faces": [{"frame_index": 0, "time_s": 0.0, "track": 0, "box": [8, 8, 20, 24], "score": 0.9}],
+    "tracks": [{"track": 0, "frames": 12, "first_s": 0.0, "last_s": 3.9, "score": 0.9}],
+    "pieces": [
+        {"branch": "synthesis", "frame_index": 30, "time_s": 1.2, "box": [0, 0, 32, 24], "score": 0.2},
+        {"branch": "synthesis", "frame_index": 30, "time_s": 1.2, "box": [32, 24, 32, 24], "score": 0.8},
+    ],
     "speech": [{"start_s": 0.5, "end_s": 3.5}],
     "waveform": {
         "bin_s": 0.4,
@@ -44,16 +50,18 @@ def make_finished(organization: Organization, user: User, *, kind: str = "video"
         duration_s=4.0 if moving else None,
         width=None if kind == "audio" else 64,
         height=None if kind == "audio" else 48,
-        info={"fps": 25.0, "metadata": {"Make": "ExampleCam"}},
+        info={"fps": 25.0, "frame_count": 100 if kind == "video" else None, "metadata": {"Make": "ExampleCam"}},
     )
     media.thumbnail_name = "" if kind == "audio" else storage.save_encrypted(
         "thumbnail", factories.png_bytes(), organization_id=organization.id
     )  # fmt: skip
     media.save()
     job = factories.make_job(organization=organization, status=JobStatus.COMPLETED, media=media, created_by=user)
-    details = DETAILS | ({} if moving else {"curve": [], "fake_intervals": [], "waveform": None, "speech": []})
+    details = copy.deepcopy(DETAILS) | (
+        {} if moving else {"curve": [], "fake_intervals": [], "waveform": None, "speech": []}
+    )
     if kind == "audio":
-        details = details | {"faces": []}
+        details = details | {"faces": [], "tracks": [], "pieces": []}
     result = factories.make_result(job, **({"details": details} | fields))
     _add_branches(result)
     if kind != "audio":
@@ -62,6 +70,7 @@ def make_finished(organization: Organization, user: User, *, kind: str = "video"
         )
         factories.make_artifact(result, kind="key_frame", frame_index=30, time_s=1.2)
         factories.make_artifact(result, kind="frequency_heatmap", caption="Spectrum of fine detail")
+        factories.make_artifact(result, kind="frequency_map", frame_index=50, time_s=2.0, caption="Fine detail")
     return job
 
 

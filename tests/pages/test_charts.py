@@ -80,3 +80,23 @@ def test_moments_at_which_lips_and_sound_part_are_marked():
     wave = {"bin_s": 1, "peaks": [1, 1, 1, 1], "desync": [{"start_s": 1.0, "end_s": 3.0}]}
     found = charts.waveform({"waveform": wave}, 4.0, fake_at=0.7, real_below=0.3)
     assert [(band.x, band.width) for band in found.desync] == [("25%", "50%")]
+
+
+def test_windows_are_those_of_the_checks_that_count_where_there_are_any():
+    curve = [
+        {"branch": branch, "channel": "picture", "start_s": start, "end_s": start + 0.5, "score": 0.5}
+        for branch, starts in (("audio", (0.0, 1.0)), ("spatial", (0.2, 0.4)))
+        for start in starts
+    ]
+    assert charts.timeline({"curve": curve}, 4.0, 0.7, silent={"spatial"}).windows == (0.0, 1.0)
+    assert charts.timeline({"curve": curve}, 4.0, 0.7, silent={"spatial", "audio"}).windows == (0.0, 0.2, 0.4, 1.0)
+
+
+def test_attention_marks_the_frame_that_stands_out_in_its_window():
+    windows = [
+        {"track": 0, "frames": [0, 2, 4, 6], "weights": [0.1, 0.7, 0.1, 0.1]},
+        {"track": 0, "frames": [8, 10, 12, 14], "weights": [0.25, 0.25, 0.25, 0.25]},  # nothing stands out
+        {"track": 1, "frames": [99], "weights": [1.0]},  # a frame that is not among the faces
+    ]
+    found = charts.attention(windows, {number: number / 10 for number in range(16)}, 2.0)
+    assert [(mark.x, mark.time_s, mark.track) for mark in found] == [("10%", 0.2, 0)]

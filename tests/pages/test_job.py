@@ -8,7 +8,10 @@ import re
 import pytest
 from django.urls import reverse
 
-from detection.models import JobStatus
+from accounts import audit
+from detection import charts, words
+from detection.engine import registry, stability
+from detection.models import BranchScore, JobStatus, Media
 from tests import factories
 from tests.pages.finished import make_finished
 
@@ -47,8 +50,16 @@ def test_branches_without_weight_and_those_left_out_are_marked(client, alice, or
     ("kind", "there", "not_there"),
     [
         ("video", ["<video", "lane-plot", "data-timeline", "Where it looks fake"], ["<audio"]),
-        ("audio", ["<audio", "lane-plot is-sound"], ["<video", "data-overlay", "Where the checks looked"]),
-        ("image", ["<img src=", "data-overlay", "Where the checks looked"], ["<video", "<audio", "data-timeline"]),
+        (
+            "audio",
+            ["<audio", "lane-plot is-sound"],
+            ["<video", "data-overlay", "Where the checks looked", "Who is seen"],
+        ),
+        (
+            "image",
+            ["<img src=", "data-overlay", "Where the checks looked", "data-zoom-in", "Side by side"],
+            ["<video", "<audio", "data-timeline", "data-step"],
+        ),
     ],
 )
 def test_each_kind_has_its_own_layout(client, alice, organization, kind, there, not_there):
@@ -140,8 +151,9 @@ def test_queries(client, alice, organization, django_assert_num_queries, kind):
     for _ in range(3):
         make_finished(organization, alice, kind=kind)
     client.force_login(alice)
-    # session, user, organisation, job, branches, artifacts, hashes of the others, earlier, other runs
-    with django_assert_num_queries(9):
+    # session, user, organisation, job, branches, artifacts, same bytes, hashes of the others, links, sightings,
+    # other runs, history, profiles
+    with django_assert_num_queries(13):
         client.get(job.get_absolute_url())
 
 
@@ -153,7 +165,170 @@ def test_panel_is_the_same_fragment(client, alice, organization):
     assert "The face region shows blending traces." in panel
 
 
-@pytest.mark.parametrize("name", ["job", "job_panel", "delete"])
+def test_the_sound_comes_before_its_controls(client, alice, organization):
+    client.force_login(alice)
+    page = page_of(client, make_finished(organization, alice, kind="audio"))
+    assert page.index("lane-plot is-sound") < page.index("<audio")
+
+
+def test_without_a_face_the_page_says_so(client, alice, organization):
+    job = make_finished(organization, alice, kind="image")
+    job.result.details |= {"faces": [], "tracks": []}
+    job.result.save()
+    client.force_login(alice)
+    page = page_of(client, job)
+    assert "No face was found" in page
+    assert "Who is seen" not in page
+
+
+def test_people_have_letters_scores_and_times(client, alice, organization):
+    client.force_login(alice)
+    page = page_of(client, make_finished(organization, alice))
+    assert "<strong>Person A</strong>" in page
+    assert "face score 90" in page
+    assert "0:00.0 – 0:03.9, looked at in 12 frames" in page
+    assert "Picture, Person A" in page  # of the fake interval
+
+
+def test_the_player_knows_windows_detail_maps_and_parts(client, alice, organization):
+    client.force_login(alice)
+    found = re.search(
+        r'<script id="player-data" type="application/json">(.*?)</script>',
+        page_of(client, make_finished(organization, alice)),
+    )
+    data = json.loads(found.group(1))
+    assert data["windows"] == [0.0, 1.0, 2.0, 3.0]
+    assert (data["details"][0]["time"], data["details"][0]["frame"]) == (2.0, 50)
+    assert data["pieces"] == [[1.2, 0, 0, 32, 24, 0.2], [1.2, 32, 24, 32, 24, 0.8]]
+    assert data["frames"] == 100
+
+
+def test_parts_and_curves_can_be_read_as_tables(client, alice, organization):
+    client.force_login(alice)
+    page = page_of(client, make_finished(organization, alice))
+    assert "<td>lower right</td>" in page
+    assert "<td>upper left</td>" in page
+    assert "Highest score of each check in each stretch of time" in page
+    assert 'Peaks: <a href="#player" data-seek="1.5">Face picture 0:01.5, 90' in page
+
+
+def test_a_check_without_weight_says_why(client, alice, organization):
+    client.force_login(alice)
+    page = page_of(client, make_finished(organization, alice))
+    assert "Why it does not count." in page
+    assert words.signal_of("frequency").weightless in page
+
+
+@pytest.mark.parametrize("branch", [*registry.BRANCHES, "physiology", "provenance"])
+def test_every_check_is_explained(branch):
+    signal = words.SIGNALS[branch]
+    assert all((signal.title, signal.what, signal.fails, signal.weightless))
+
+
+def test_the_page_counts_the_ways_of_saving_as_the_engine_does():
+    assert set(words.PICTURE_VARIANTS) == {variant.name for variant in stability.PICTURE_VARIANTS}
+    assert set(words.SOUND_VARIANTS) == {variant.name for variant in stability.SOUND_VARIANTS}
+
+
+def test_credentials_in_words(client, alice, organization):
+    job = make_finished(organization, alice, kind="image")
+    job.result.details["provenance"] = {
+        "state": "invalid",
+        "altered": True,
+        "sentence": "The file was changed after Test Newsroom signed it.",
+        "issuer": "Test Newsroom",
+        "signed_at": "2026-11-01T10:00:00+00:00",
+        "actions": [{"action": "c2pa.created", "source": "digitalCapture", "of": "an earlier version"}],
+        "ingredients": [{"title": "harbour.jpg", "relationship": "parentOf", "is_signed": True}],
+        "problems": ["assertion.dataHash.mismatch", "signingCredential.untrusted"],
+    }
+    job.result.save()
+    client.force_login(alice)
+    page = page_of(client, job)
+    assert "Created: taken with a digital camera or recorder" in page
+    assert "harbour.jpg" in page
+    assert "the file that this was made from, with credentials of its own" in page
+    assert "<strong>Why it is invalid:</strong> The content differs from what was signed." in page
+    assert "no such claim" in page
+    assert "−2 points" in page  # of 9 % that the detectors left
+
+
+def test_absent_credentials_change_nothing(client, alice, organization):
+    client.force_login(alice)
+    page = page_of(client, make_finished(organization, alice, kind="image"))
+    assert "None in this file. Most genuine files carry none, so this changes nothing." in page
+    assert "no change" in page
+
+
+def test_lips_and_sound_in_words(client, alice, organization):
+    job = make_finished(organization, alice)
+    BranchScore.objects.create(
+        result=job.result, branch="av_sync", channel="synchrony", state="scored", score=0.6, sentence="They part.",
+        data={"offset_ms": 120.0, "offset_confidence": 0.9},
+    )  # fmt: skip
+    client.force_login(alice)
+    assert "The sound comes 120 ms after the lips." in page_of(client, job)
+
+
+def test_a_place_in_the_file_is_named_and_folded_away(client, alice, organization):
+    job = make_finished(organization, alice, kind="image")
+    tags = {"GPSLatitude": "(52.0, 31.0, 12.0)", "DateTimeOriginal": "2026:11:01 10:00:00", "Make": "ExampleCam"}
+    Media.objects.filter(pk=job.media_id).update(info={"metadata": tags})
+    client.force_login(alice)
+    page = page_of(client, job)
+    summary, rest = page.split("A place is recorded in the file</summary>")
+    assert "52.0" not in summary
+    assert "(52.0, 31.0, 12.0)" in rest
+    assert "<h3>Device</h3>" in page
+    assert "<dt>Date time original</dt>" in page
+
+
+def test_who_did_what_comes_from_the_audit_log(client, alice, bob, charlie, organization, other_organization):
+    job = make_finished(organization, alice)
+    audit.record(
+        action="job.started", organization=organization, actor=alice, target=job, details={"stability": "full"}
+    )
+    audit.record(action="report.read", organization=organization, actor=bob, target=job, ip_address="192.0.2.7")
+    audit.record(action="report.read", organization=other_organization, actor=charlie, target=job)
+    client.force_login(alice)
+    page = page_of(client, job)
+    history = page[page.index("Who did what") :]
+    assert "Started this analysis: full re-saving test" in history
+    assert history.index("Opened the report") < history.index("Started this analysis")  # newest first
+    assert "bob" in history
+    assert "charlie" not in history
+    assert "192.0.2.7" not in page
+
+
+@pytest.mark.parametrize(
+    ("label", "offered", "not_offered"),
+    [
+        ("fake", ["Take the report", "Ask a reviewer"], ["Ask for the original"]),
+        ("real", ["Take the report", "Ask for the original"], ["Ask a reviewer"]),
+        ("inconclusive", ["Ask for the original", "Ask a reviewer", "Test it fully against re-saving"], ["Take the"]),
+    ],
+)
+def test_what_to_do_next_fits_the_verdict(client, alice, organization, label, offered, not_offered):
+    job = make_finished(organization, alice, label=label)
+    client.force_login(alice)
+    page = page_of(client, job)
+    assert all(words in page for words in offered)
+    assert not any(words in page for words in not_offered)
+
+
+def test_the_words_to_ask_with_name_the_file_and_its_digest(client, alice, organization):
+    job = make_finished(organization, alice, label="real")
+    client.force_login(alice)
+    assert f"SHA-256 {job.media.sha256}" in page_of(client, job)
+
+
+def test_peaks_keep_apart_and_leave_out_what_speaks_for_no_fake():
+    curve = [{"start_s": s, "end_s": s + 1.0, "score": p} for s, p in enumerate((0.9, 0.95, 0.2, 0.7, 0.49, 0.6))]
+    found = charts.peaks(curve, 40.0)
+    assert [(peak.time_s, peak.score) for peak in found] == [(1.5, 0.95), (3.5, 0.7), (5.5, 0.6)]
+
+
+@pytest.mark.parametrize("name", ["job", "job_panel", "delete", "related"])
 def test_access(client, alice, charlie, organization, name):
     job = make_finished(organization, alice)
     url = reverse(f"detection:{name}", args=[job.id])

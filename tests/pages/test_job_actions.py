@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 
 from deepfake import storage
-from detection.models import Job, JobStatus, Media
+from detection.models import Job, JobStatus, Media, ThresholdProfile
 from tests import factories
 from tests.pages.finished import make_finished
 
@@ -40,6 +40,53 @@ def test_run_again(client, alice, organization):
     again = Job.objects.exclude(pk=job.pk).get()
     assert response.headers["Location"] == again.get_absolute_url()
     assert (again.media_id, again.status) == (job.media_id, JobStatus.QUEUED)
+
+
+def test_run_again_with_another_profile_and_the_full_test(client, alice, organization):
+    strict = ThresholdProfile.objects.create(organization=organization, name="strict", fake_at=0.9, real_below=0.1)
+    job = make_finished(organization, alice)
+    client.force_login(alice)
+    page = client.get(job.get_absolute_url()).content.decode()
+    assert "strict: real below 10" in page
+    client.post(url_of(job, "rerun"), {"threshold_profile": "strict", "stability": "full"})
+    again = Job.objects.exclude(pk=job.pk).get()
+    assert (again.threshold_profile, again.stability) == (strict, "full")
+    client.post(url_of(again, "rerun"), {})  # the plain button repeats it as it was
+    third = Job.objects.exclude(pk__in=[job.pk, again.pk]).get()
+    assert (third.threshold_profile, third.stability) == (strict, "full")
+    client.post(url_of(third, "rerun"), {"threshold_profile": "", "stability": "cheap"})
+    last = Job.objects.exclude(pk__in=[job.pk, again.pk, third.pk]).get()
+    assert (last.threshold_profile, last.stability) == (None, "cheap")
+
+
+def test_profiles_of_others_are_neither_shown_nor_taken(client, alice, organization, other_organization):
+    ThresholdProfile.objects.create(organization=other_organization, name="theirs", fake_at=0.9, real_below=0.1)
+    job = make_finished(organization, alice)
+    client.force_login(alice)
+    assert "theirs" not in client.get(job.get_absolute_url()).content.decode()
+    assert client.post(url_of(job, "rerun"), {"threshold_profile": "theirs"}).status_code == 400
+    assert client.post(url_of(job, "rerun"), {"stability": "enormous"}).status_code == 400
+    assert Job.objects.count() == 1
+
+
+def test_the_full_test_says_about_what_it_costs(client, alice, organization):
+    """The run without its short test, and six looks of the check that counts: as it is and in five ways."""
+    job = make_finished(organization, alice)
+    job.result.details["seconds"] = {"total": 10.0, "stability": 2.0, "spatial": 1.5, "frequency": 40.0}
+    job.result.save()
+    client.force_login(alice)
+    assert "about 17 seconds of computing" in client.get(job.get_absolute_url()).content.decode()
+
+
+def test_the_full_test_is_offered_once(client, alice, vera, organization):
+    job = make_finished(organization, alice)
+    client.force_login(alice)
+    assert "Test it fully" in client.get(job.get_absolute_url()).content.decode()
+    job.result.details["stability"]["full"] = True
+    job.result.save()
+    page = client.get(job.get_absolute_url()).content.decode()
+    assert "Test it fully" not in page
+    assert "full test" in page
 
 
 def test_delete_asks_first_and_then_destroys_the_key(client, alice, organization):

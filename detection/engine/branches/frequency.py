@@ -39,6 +39,7 @@ def examine(scene: Scene, net: Net | None) -> Evidence:
         quality=quality,
         curve=patches.curve(judged, net),
         heatmaps=patches.heatmaps(judged, net, "frequency_heatmap"),
+        pieces=patches.judged_pieces(judged, net),
         data={"frames": len(judged)},
     )
 
@@ -66,7 +67,8 @@ def _judge(scene: Scene, frame: Frame, net: Net) -> patches.Judged:
     if len(pieces) > whole:
         logit = (logit + float(logits[whole:].mean())) / 2
     cam = patches.spread_cam(pieces, cams, frame.image.shape)
-    return patches.Judged(frame, logit, logits[:whole], cam, patches.quality(frame.image))
+    boxes = tuple(piece.box for piece in pieces[:whole])
+    return patches.Judged(frame, logit, logits[:whole], cam, patches.quality(frame.image), boxes)
 
 
 def _face_pieces(frame: Frame, face: Face, size: int) -> list[patches.Patch]:

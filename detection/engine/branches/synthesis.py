@@ -66,6 +66,7 @@ def examine(scene: Scene, net: Net | None) -> Evidence:
         quality=quality,
         curve=patches.curve(judged, net),
         heatmaps=patches.heatmaps(judged, net, "saliency_map"),
+        pieces=patches.judged_pieces(judged, net),
         data={"pieces": len(pieces), "rare_pieces": rare, "frames": len(judged)},
     )
 
@@ -122,6 +123,7 @@ def _judge(pieces: _Pieces, net: Net) -> patches.Judged:
         whole,
         patches.spread_cam(pieces.whole, outputs["cam"][:count], shape),
         patches.quality(pieces.frame.image),
+        tuple(piece.box for piece in pieces.whole),
     )
 
 
