@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts import audit
 from deepfake import storage
-from detection import webhooks
+from detection import likeness, webhooks
 from detection.engine import registry
 from detection.models import (
     BranchScore,
@@ -154,6 +154,8 @@ def store_facts(media: Media, info: Mapping[str, Any]) -> None:
     Media.objects.filter(pk=media.pk).update(**facts)
     for name, value in facts.items():
         setattr(media, name, value)
+    Job.objects.filter(media=media).update(kind=media.kind)
+    likeness.note_look(media)
 
 
 def _branch_columns(branch: Mapping[str, Any]) -> dict[str, Any]:

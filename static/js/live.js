@@ -54,6 +54,7 @@ function watch(panel, start) {
     });
     socket.addEventListener("message", (event) => {
       const change = JSON.parse(event.data);
+      document.dispatchEvent(new CustomEvent("job-changed", { detail: change }));
       if (!nudge(panel, change)) soon();
     });
     socket.addEventListener("close", () => {
