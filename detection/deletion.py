@@ -17,6 +17,7 @@ from accounts.models import Organization, User
 from deepfake.errors import DomainError
 from detection import live, services
 from detection.models import Job, Media
+from detection.walking import walked
 
 UNDO_S = 10
 GRACE_S = 2  # a click in the last second still counts while it is on its way
@@ -84,7 +85,9 @@ def bring_back(*, deletion: uuid.UUID, organization: Organization, actor: User) 
 def pending_of(member: Any) -> Pending | None:
     """The newest deletion that this member can still undo."""
     since = timezone.now() - timedelta(seconds=UNDO_S)
-    mine = Job.objects.filter(deleted_at__gt=since, deleted_by=member, organization_id=member.organization_id)
+    # Few rows have been deleted a moment ago; the organisation must not tempt the database to look at all of its own.
+    own = walked(Job, "organization", member.organization_id)
+    mine = Job.objects.filter(own, deleted_at__gt=since, deleted_by=member)
     rows = [
         (found, at)
         for found, at in mine.order_by("-deleted_at").values_list("deletion", "deleted_at")

@@ -260,7 +260,7 @@ def _back(request: HttpRequest) -> str:
     """The list as it was filtered; never a page, whose rows may be gone."""
     query = SavedViewForm({"name": "-", "query": request.POST.get("query", "")})
     kept = query.cleaned_data["query"] if query.is_valid() else ""
-    return reverse("detection:analyses") + (f"?{kept}" if kept else "")
+    return f"{reverse('detection:analyses')}?{kept or 'sort=newest'}"  # a bare address opens the member's default
 
 
 # Saved views ----------------------------------------------------------------------------------------------------------

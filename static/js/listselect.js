@@ -70,6 +70,7 @@ export function init(root) {
     // Not form.action: that is the buttons, which are called so.
     const done = await send(form.getAttribute("action"), body, root);
     if (done) chosen.clear();
+    if (done && body.get("action") === "delete") root.querySelector("[data-list-notice]").hidden = true; // "Undo" says it
     show();
     panel.dispatchEvent(new CustomEvent("refresh-now"));
   });
