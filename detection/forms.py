@@ -103,7 +103,8 @@ class AnalysisFilter(forms.Form):
         super().__init__(data)
         self.organization = organization
         self.found: search.Found | None = None  # what the text search found, once applied
-        people = list(User.objects.filter(organization=organization).order_by("first_name", "last_name", "username"))
+        members = User.objects.filter(organization=organization).order_by("first_name", "last_name", "username")
+        people = list(members.only("first_name", "last_name", "username", "role"))
         named = [(str(user.pk), user.get_full_name() or user.get_username()) for user in people]
         reviewers = {str(user.pk) for user in people if user.can_review}
         self._choices("reviewer", [("", "Any reviewer"), *(choice for choice in named if choice[0] in reviewers)])

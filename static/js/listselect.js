@@ -67,8 +67,12 @@ export function init(root) {
     event.preventDefault();
     const body = new FormData(form);
     if (event.submitter) body.set("action", event.submitter.value);
+    const buttons = form.querySelectorAll("button");
+    for (const button of buttons) button.disabled = true; // a thousand take some seconds
+    tell(root, "Working on it.", false);
     // Not form.action: that is the buttons, which are called so.
     const done = await send(form.getAttribute("action"), body, root);
+    for (const button of buttons) button.disabled = false;
     if (done) chosen.clear();
     if (done && body.get("action") === "delete") root.querySelector("[data-list-notice]").hidden = true; // "Undo" says it
     show();

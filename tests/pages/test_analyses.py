@@ -86,6 +86,7 @@ def test_a_viewer_gets_no_upload_form_and_no_bulk_bar(client, vera, organization
     page = client.get(URL).content.decode()
     assert "data-upload" not in page
     assert "data-bulk" not in page
+    assert "data-choose" not in page
     assert "Ask an administrator for the analyst role" in page
 
 
