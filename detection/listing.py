@@ -115,7 +115,11 @@ def ordered(jobs: JobQuerySet, name: str) -> JobQuerySet:
     order = ORDERS[name]
     if order.floor is not None:
         jobs = jobs.filter(**{f"{order.column}__gte": order.floor})
-    sign = "-" if order.is_descending else ""
+    return _sorted(jobs, order)
+
+
+def _sorted(jobs: JobQuerySet, order: Order, *, is_backwards: bool = False) -> JobQuerySet:
+    sign = "-" if order.is_descending != is_backwards else ""
     return jobs.order_by(f"{sign}{order.column}", f"{sign}id")
 
 
@@ -125,11 +129,11 @@ def page_of(jobs: JobQuerySet, *, order: str = DEFAULT_ORDER, after: str = "", b
     rows = ordered(jobs, order)
     back, forth = _place(before, by), _place(after, by)
     if back is not None:
-        found = _ids(rows.filter(_beyond(by, back, is_descending=not by.is_descending)).reverse())
+        found = _ids(_from(jobs, by, back, is_backwards=True))
         ids = found[:PAGE_SIZE][::-1]
         has_before, has_after = len(found) > PAGE_SIZE, bool(ids)
     else:
-        found = _ids(rows if forth is None else rows.filter(_beyond(by, forth, is_descending=by.is_descending)))
+        found = _ids(rows if forth is None else _from(jobs, by, forth))
         ids = found[:PAGE_SIZE]
         has_before, has_after = forth is not None and bool(ids), len(found) > PAGE_SIZE
     page = in_full(ids)
@@ -162,12 +166,19 @@ def count_of(rows: JobQuerySet) -> Count:
     return Count(min(number, COUNTED), number > COUNTED)
 
 
-def _beyond(order: Order, place: tuple[Any, uuid.UUID], *, is_descending: bool) -> Q:
-    """Rows after a place. The first condition follows from the others; it is what an index can jump to."""
+def _from(jobs: JobQuerySet, order: Order, place: tuple[Any, uuid.UUID], *, is_backwards: bool = False) -> JobQuerySet:
+    """Rows beyond a place. The first condition follows from the others; it is what an index can jump to.
+
+    On the way up the floor is left out: of two lower bounds SQLite may take the wrong one and walk all below.
+    """
     value, identity = place
-    way = "lt" if is_descending else "gt"
-    jump = Q(**{f"{order.column}__{way}e": value})
-    return jump & (Q(**{f"{order.column}__{way}": value}) | Q(**{f"id__{way}": identity}))
+    is_down = order.is_descending != is_backwards
+    way = "lt" if is_down else "gt"
+    beyond = Q(**{f"{order.column}__{way}": value}) | Q(**{f"id__{way}": identity})
+    jobs = jobs.filter(beyond, **{f"{order.column}__{way}e": value})
+    if is_down and order.floor is not None:
+        jobs = jobs.filter(**{f"{order.column}__gte": order.floor})
+    return _sorted(jobs, order, is_backwards=is_backwards)
 
 
 def cursor_of(job: Job, name: str) -> str:

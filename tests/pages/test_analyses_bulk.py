@@ -143,6 +143,14 @@ def test_rooms_above_offer_actions_of_their_own(client, alice, three, monkeypatc
     assert len(seen) == 3
 
 
+def test_the_part_of_another_room_stands_in_the_bar_where_there_is_one(client, alice, three, settings, tmp_path):
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "_export.html").write_text('<a data-export href="#">Export {{ kept_query }}</a>')
+    client.force_login(alice)
+    settings.TEMPLATES = [settings.TEMPLATES[0] | {"DIRS": [tmp_path, *settings.TEMPLATES[0]["DIRS"]]}]
+    assert '<a data-export href="#">Export label=fake</a>' in client.get("/?label=fake").content.decode()
+
+
 # Deletion that can be undone ------------------------------------------------------------------------------------------
 
 
