@@ -7,6 +7,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.apps import apps as current_apps
+from django.db import connections
 from django.db.models.signals import post_migrate
 
 logger = logging.getLogger(__name__)
@@ -17,7 +18,19 @@ class DetectionConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from detection import bulk
+
+        bulk.offer_own()
         post_migrate.connect(_show_shipped_thresholds, sender=self, dispatch_uid="detection.shipped_thresholds")
+        post_migrate.connect(_install_search, sender=self, dispatch_uid="detection.search")
+
+
+def _install_search(using: str, apps: Any = current_apps, **kwargs: Any) -> None:
+    from detection import search
+
+    database = connections[using]
+    if search.TABLE in database.introspection.table_names():  # not when migrated back to before there was any
+        search.install(database)
 
 
 def _show_shipped_thresholds(apps: Any = current_apps, **kwargs: Any) -> None:

@@ -17,7 +17,7 @@ from django_q.models import OrmQ
 from accounts import audit
 from deepfake import loop
 from deepfake.errors import DomainError
-from detection import idempotency, live, services, webhooks, workspace
+from detection import deletion, idempotency, live, services, webhooks, workspace
 from detection.engine.errors import Cancelled, EngineError
 from detection.models import Job, JobStatus
 from detection.running import ClaimLost, Run, Stopping
@@ -180,6 +180,7 @@ def sweep() -> None:
         services.ring(job)
     workspace.remove_abandoned()
     idempotency.forget_old()
+    deletion.carry_off()
 
 
 def release(worker: str) -> int:

@@ -1,10 +1,18 @@
-"""Pages of a list of jobs that stay right while new ones arrive."""
+"""Pages of the list of analyses: filtered, in any of its orders, right while rows arrive, and fast at any depth.
+
+Every order has one index that also holds the columns that are filtered by (models.LISTED_BY). A page walks that index
+from the cursor on, so that its price does not grow with its depth, and a filter that few rows pass costs one walk over
+the index and never a read of every row.
+"""
 
 from __future__ import annotations
 
+import math
 import uuid
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from django.db.models import Q
 
@@ -12,6 +20,7 @@ from detection.models import Job
 from detection.querysets import JobQuerySet
 
 PAGE_SIZE = 50
+COUNTED = 1000  # more are "1,000+"
 
 # The columns a row of the list shows. A result's details and an item's metadata can be large: they stay behind.
 ROW_COLUMNS = (
@@ -20,10 +29,15 @@ ROW_COLUMNS = (
     "stage",
     "percent",
     "created_at",
+    "finished_at",
     "cancel_requested_at",
     "failure_message",
     "review_state",
     "review_label",
+    "final_label",
+    "score",
+    "margin",
+    "source_host",
     "media__id",
     "media__kind",
     "media__filename",
@@ -32,6 +46,7 @@ ROW_COLUMNS = (
     "media__duration_s",
     "media__width",
     "media__height",
+    "media__look",
     "result__id",
     "result__label",
     "result__score",
@@ -42,53 +57,147 @@ ROW_COLUMNS = (
     "created_by__username",
     "created_by__first_name",
     "created_by__last_name",
+    "reviewer__username",
+    "reviewer__first_name",
+    "reviewer__last_name",
     "api_key__name",
 )
 
 
 @dataclass(frozen=True)
+class Order:
+    """One way to sort. `floor` leaves out the rows that have no such value."""
+
+    word: str
+    column: str
+    is_descending: bool
+    floor: Any = None
+    remark: str = ""
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SCORED = "Analyses without a score are not in this order."
+ORDERS = {
+    "newest": Order("Newest first", "created_at", True),
+    "oldest": Order("Oldest first", "created_at", False),
+    "score_high": Order("Highest score", "score", True, 0.0, _SCORED),
+    "score_low": Order("Lowest score", "score", False, 0.0, _SCORED),
+    "finished": Order("Last finished", "finished_at", True, _EPOCH, "Analyses under way are not in this order."),
+    "uncertain": Order("Most uncertain", "margin", False, 0.0, _SCORED),
+}
+DEFAULT_ORDER = "newest"
+
+
+@dataclass(frozen=True)
+class Count:
+    number: int
+    is_more: bool
+
+    def __str__(self) -> str:
+        return f"{self.number:,}{'+' if self.is_more else ''}"
+
+
+@dataclass(frozen=True)
 class JobPage:
     jobs: list[Job]
-    older: str  # cursor of the next page, blank at the end
-    newer: str
+    after: str  # cursor of the next page, blank at the end
+    before: str
+    count: Count
+    same: dict[uuid.UUID, int] = field(default_factory=dict)  # look -> how many items carry it
 
     @property
     def has_active(self) -> bool:
         return any(not job.is_final for job in self.jobs)
 
 
-def page_of(jobs: JobQuerySet, *, older: str = "", newer: str = "") -> JobPage:
-    """Return the page behind one of the cursors, the newest one without; a cursor that is none is ignored."""
-    rows = jobs.select_related("media", "result", "created_by", "api_key").only(*ROW_COLUMNS)
-    if newer and (place := _place(newer)):
-        found = list(rows.filter(_after(*place)).order_by("created_at", "id")[: PAGE_SIZE + 1])
-        page = list(reversed(found[:PAGE_SIZE]))
-        return JobPage(page, _cursor(page[-1]) if page else "", _cursor(page[0]) if len(found) > PAGE_SIZE else "")
-    place = _place(older)
-    if place:
-        rows = rows.filter(_before(*place))
-    found = list(rows.order_by("-created_at", "-id")[: PAGE_SIZE + 1])
-    page = found[:PAGE_SIZE]
+def ordered(jobs: JobQuerySet, name: str) -> JobQuerySet:
+    """In one of the orders, with a second column that no two rows share."""
+    order = ORDERS[name]
+    if order.floor is not None:
+        jobs = jobs.filter(**{f"{order.column}__gte": order.floor})
+    return _sorted(jobs, order)
+
+
+def _sorted(jobs: JobQuerySet, order: Order, *, is_backwards: bool = False) -> JobQuerySet:
+    sign = "-" if order.is_descending != is_backwards else ""
+    return jobs.order_by(f"{sign}{order.column}", f"{sign}id")
+
+
+def page_of(jobs: JobQuerySet, *, order: str = DEFAULT_ORDER, after: str = "", before: str = "") -> JobPage:
+    """Return the page behind one of the cursors, the first without; a cursor that is none is ignored."""
+    by = ORDERS[order]
+    rows = ordered(jobs, order)
+    back, forth = _place(before, by), _place(after, by)
+    if back is not None:
+        found = _ids(_from(jobs, by, back, is_backwards=True))
+        ids = found[:PAGE_SIZE][::-1]
+        has_before, has_after = len(found) > PAGE_SIZE, bool(ids)
+    else:
+        found = _ids(rows if forth is None else _from(jobs, by, forth))
+        ids = found[:PAGE_SIZE]
+        has_before, has_after = forth is not None and bool(ids), len(found) > PAGE_SIZE
+    page = in_full(ids)
+    is_all = back is None and forth is None and not has_after
     return JobPage(
-        page, _cursor(page[-1]) if len(found) > PAGE_SIZE else "", _cursor(page[0]) if place and page else ""
+        page,
+        after=_cursor(page[-1], by) if page and has_after else "",
+        before=_cursor(page[0], by) if page and has_before else "",
+        count=Count(len(page), False) if is_all else count_of(rows),
     )
 
 
-def _before(created_at: datetime, job_id: uuid.UUID) -> Q:
-    return Q(created_at__lt=created_at) | Q(created_at=created_at, id__lt=job_id)
+def _ids(rows: JobQuerySet) -> list[uuid.UUID]:
+    """Only what the index holds is read here; the rows themselves are fetched for one page."""
+    return list(rows.values_list("pk", flat=True)[: PAGE_SIZE + 1])
 
 
-def _after(created_at: datetime, job_id: uuid.UUID) -> Q:
-    return Q(created_at__gt=created_at) | Q(created_at=created_at, id__gt=job_id)
+def in_full(ids: Iterable[uuid.UUID]) -> list[Job]:
+    """The rows as the list shows them, in the order of `ids`; one that is gone meanwhile is left out."""
+    wanted = list(ids)
+    related = ("media", "result", "created_by", "reviewer", "api_key")
+    rows = Job.objects.filter(pk__in=wanted).order_by().select_related(*related).only(*ROW_COLUMNS)
+    by_id = {job.pk: job for job in rows}
+    return [by_id[pk] for pk in wanted if pk in by_id]
 
 
-def _cursor(job: Job) -> str:
-    return f"{job.created_at.timestamp():.6f}_{job.id.hex}"
+def count_of(rows: JobQuerySet) -> Count:
+    """How many there are, as far as anybody wants to know."""
+    number = rows.values("pk")[: COUNTED + 1].count()  # still in order: that names the index to walk
+    return Count(min(number, COUNTED), number > COUNTED)
 
 
-def _place(cursor: str) -> tuple[datetime, uuid.UUID] | None:
-    moment, _, identity = cursor.partition("_")
+def _from(jobs: JobQuerySet, order: Order, place: tuple[Any, uuid.UUID], *, is_backwards: bool = False) -> JobQuerySet:
+    """Rows beyond a place. The first condition follows from the others; it is what an index can jump to.
+
+    On the way up the floor is left out: of two lower bounds SQLite may take the wrong one and walk all below.
+    """
+    value, identity = place
+    is_down = order.is_descending != is_backwards
+    way = "lt" if is_down else "gt"
+    beyond = Q(**{f"{order.column}__{way}": value}) | Q(**{f"id__{way}": identity})
+    jobs = jobs.filter(beyond, **{f"{order.column}__{way}e": value})
+    if is_down and order.floor is not None:
+        jobs = jobs.filter(**{f"{order.column}__gte": order.floor})
+    return _sorted(jobs, order, is_backwards=is_backwards)
+
+
+def cursor_of(job: Job, name: str) -> str:
+    """What stands in the address of the page that begins after `job` (or ends before it)."""
+    return _cursor(job, ORDERS[name])
+
+
+def _cursor(job: Job, order: Order) -> str:
+    value = getattr(job, order.column)
+    text = f"{value.timestamp():.6f}" if isinstance(value, datetime) else repr(value)
+    return f"{text}_{job.id.hex}"
+
+
+def _place(cursor: str, order: Order) -> tuple[Any, uuid.UUID] | None:
+    text, _, identity = cursor.rpartition("_")
     try:
-        return datetime.fromtimestamp(float(moment), UTC), uuid.UUID(identity)
+        number, found = float(text), uuid.UUID(identity)
+        if not math.isfinite(number):
+            return None
+        return (datetime.fromtimestamp(number, UTC) if order.column.endswith("_at") else number), found
     except (ValueError, OverflowError, OSError):
         return None

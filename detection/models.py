@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import models
@@ -11,7 +12,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import ApiKey, Organization
-from detection.querysets import JobQuerySet, MediaQuerySet, WebhookDeliveryQuerySet
+from detection.querysets import JobQuerySet, MediaQuerySet, SavedViewQuerySet, WebhookDeliveryQuerySet
+
+HOST_LENGTH = 100  # of a longer host, the list's filter knows the beginning
 
 
 class MediaKind(models.TextChoices):
@@ -45,6 +48,9 @@ class Media(models.Model):
     duration_s = models.FloatField(null=True, blank=True)
     has_audio = models.BooleanField(default=False)
     info = models.JSONField(default=dict)  # engine MediaInfo, for people to read
+    # The first item of the organisation with the same bytes or the same look; its own id when it is the first.
+    look = models.UUIDField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)  # with its last analysis; see Job.deleted_at
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = MediaQuerySet.as_manager()
@@ -53,14 +59,41 @@ class Media(models.Model):
         indexes = [
             models.Index(fields=["organization", "sha256"], name="media_org_sha256"),
             models.Index(fields=["organization", "phash"], name="media_org_phash"),
+            models.Index(fields=["organization", "look"], name="media_org_look"),
         ]
 
     def __str__(self) -> str:
         return self.filename or self.source_url or str(self.id)
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        is_new = self._state.adding
+        super().save(*args, **kwargs)
+        if is_new:
+            MediaText.objects.create(media=self, organization_id=self.organization_id, text=self.search_text())
+
+    def search_text(self) -> str:
+        """What a search looks through: lower case, because the index of PostgreSQL tells cases apart."""
+        return f"{self.filename}\n{self.source_url}".lower()
+
+    def source_host(self) -> str:
+        """Where it was fetched from, as people name it: example.org, not www.example.org:443."""
+        host = urlsplit(self.source_url).hostname or "" if self.source_url else ""
+        return host.lower().removeprefix("www.")[:HOST_LENGTH]
+
     @property
     def public_id(self) -> str:
         return f"med_{self.id.hex}"
+
+
+class MediaText(models.Model):
+    """The words an item is found by, in a row with a number, which full-text indexes need (see search.py)."""
+
+    media = models.OneToOneField(Media, on_delete=models.CASCADE, related_name="text")
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    text = models.TextField()
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class JobStatus(models.TextChoices):
@@ -96,7 +129,23 @@ class StabilityTest(models.TextChoices):
     FULL = "full", "Every way of saving it again, by every check that counts"
 
 
+# The columns that the list filters by stand in every index that it is sorted by: any filter in any order is then
+# answered from one index, which is walked in order and not read row by row. (`deleted_at`, which the condition of
+# these indexes settles, stands in them because SQLite would look it up in the row all the same.)
+LISTED_BY = (
+    "final_label",
+    "kind",
+    "status",
+    "review_state",
+    "review_decision",
+    "reviewer",
+    "created_by",
+    "source_host",
+    "deleted_at",
+)
+
 FINAL_STATUSES = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+_SHOWN = models.Q(deleted_at__isnull=True)
 
 
 class Job(models.Model):
@@ -130,6 +179,21 @@ class Job(models.Model):
     review_decision = models.CharField(max_length=12, choices=ReviewOutcome, blank=True)
     review_label = models.CharField(max_length=12, choices=Label, blank=True)  # the final label
     reviewed_at = models.DateTimeField(null=True, blank=True)
+    reviewer = models.ForeignKey(  # who holds or has last decided its case
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    # What the list filters and sorts by, copied here by whatever writes the item, the verdict or the review.
+    kind = models.CharField(max_length=8, choices=MediaKind, blank=True)
+    source_host = models.CharField(max_length=HOST_LENGTH, blank=True)
+    final_label = models.CharField(max_length=12, choices=Label, blank=True)  # people's label, else the verdict's
+    score = models.FloatField(null=True, blank=True)
+    margin = models.FloatField(null=True, blank=True)  # distance of the score to the middle between the thresholds
+    # Deletion waits a moment, so that it can be undone: until it is carried out the row is there, and invisible.
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    deleted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    deletion = models.UUIDField(null=True, blank=True)  # what was deleted together is brought back together
 
     objects = JobQuerySet.as_manager()
 
@@ -137,11 +201,34 @@ class Job(models.Model):
         ordering = ["-created_at", "-id"]
         indexes = [
             models.Index(fields=["status", "-priority", "next_attempt_at"], name="job_due"),
-            models.Index(fields=["organization", "-created_at", "-id"], name="job_org_newest"),
+            models.Index(
+                fields=["organization", "created_at", "id", *LISTED_BY, "score"],
+                name="job_by_created",
+                condition=_SHOWN,
+            ),
+            models.Index(
+                fields=["organization", "score", "id", *LISTED_BY, "created_at"], name="job_by_score", condition=_SHOWN
+            ),
+            models.Index(
+                fields=["organization", "margin", "id", *LISTED_BY, "score", "created_at"],
+                name="job_by_margin",
+                condition=_SHOWN,
+            ),
+            models.Index(
+                fields=["organization", "finished_at", "id", *LISTED_BY, "score", "created_at"],
+                name="job_by_finished",
+                condition=_SHOWN,
+            ),
+            models.Index(fields=["deleted_at"], name="job_deleted", condition=models.Q(deleted_at__isnull=False)),
         ]
 
     def __str__(self) -> str:
         return f"{self.public_id} {self.status}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self._state.adding:
+            self.kind, self.source_host = self.media.kind, self.media.source_host()
+        super().save(*args, **kwargs)
 
     def get_absolute_url(self) -> str:
         return reverse("detection:job", args=[self.id])
@@ -210,6 +297,18 @@ class InferenceResult(models.Model):
 
     def __str__(self) -> str:
         return f"{self.label} {self.score}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """A verdict writes its headline on its job, where the list reads it."""
+        super().save(*args, **kwargs)
+        columns = {"final_label": self.job.review_label or self.label, "score": self.score, "margin": self.margin()}
+        Job.objects.filter(pk=self.job_id).update(**columns)
+        for name, value in columns.items():
+            setattr(self.job, name, value)
+
+    def margin(self) -> float | None:
+        """How far the score lies from the middle between the thresholds: the smaller, the less is settled."""
+        return None if self.score is None else abs(self.score - (self.threshold_fake + self.threshold_real) / 2)
 
 
 class FacePrint(models.Model):
@@ -355,3 +454,33 @@ class Feedback(models.Model):
 
     def __str__(self) -> str:
         return f"{self.label} for {self.job_id}"
+
+
+class SavedView(models.Model):
+    """A list of analyses with its filters and order, kept under a name; its address is just its query."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="saved_views")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views")
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=2000, blank=True)
+    is_shared = models.BooleanField(default=False)  # everybody in the organisation sees it
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = SavedViewQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["owner", "name"], name="view_name_per_owner")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DefaultView(models.Model):
+    """The view that a member's list opens with."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="default_view")
+    view = models.ForeignKey(SavedView, on_delete=models.CASCADE, related_name="+")
+
+    def __str__(self) -> str:
+        return f"{self.user} opens {self.view}"

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.models import Organization
 
 if TYPE_CHECKING:
-    from detection.models import Job, Media, WebhookDelivery  # noqa: F401  (named in text below)
+    from detection.models import Job, Media, SavedView, WebhookDelivery  # noqa: F401  (named in text below)
 
 STALE_AFTER = timedelta(seconds=15)
 
@@ -27,16 +27,17 @@ def _organization_of(viewer: Any) -> Organization | None:
 class MediaQuerySet(models.QuerySet["Media"]):
     def visible_to(self, viewer: Any) -> Self:
         organization = _organization_of(viewer)
-        return self.none() if organization is None else self.filter(organization=organization)
+        return self.none() if organization is None else self.filter(organization=organization, deleted_at=None)
 
 
 class JobQuerySet(models.QuerySet["Job"]):
     def visible_to(self, viewer: Any) -> Self:
+        """Those of the viewer's organisation; what waits for its deletion is gone for everybody."""
         organization = _organization_of(viewer)
-        return self.none() if organization is None else self.filter(organization=organization)
+        return self.none() if organization is None else self.filter(organization=organization, deleted_at=None)
 
     def queued_and_due(self) -> Self:
-        return self.filter(status="queued", next_attempt_at__lte=timezone.now())
+        return self.filter(status="queued", next_attempt_at__lte=timezone.now(), deleted_at=None)
 
     def stale(self) -> Self:
         """Running, but the worker has not been heard of: it was killed or has lost the database."""
@@ -45,7 +46,7 @@ class JobQuerySet(models.QuerySet["Job"]):
     def due(self) -> Self:
         """What a free worker may claim now, best first."""
         now = timezone.now()
-        waiting = Q(status="queued", next_attempt_at__lte=now)
+        waiting = Q(status="queued", next_attempt_at__lte=now, deleted_at=None)
         abandoned = Q(status="running", heartbeat_at__lt=now - STALE_AFTER)
         return self.filter(waiting | abandoned).order_by("-priority", "next_attempt_at", "created_at")
 
@@ -69,11 +70,11 @@ class JobQuerySet(models.QuerySet["Job"]):
         if status:
             found = found.filter(status=status)
         if date:
-            found = found.filter(created_at__date=date)
+            found = found.filter(created_at__gte=start_of(date), created_at__lt=start_of(date + timedelta(days=1)))
         if since:
-            found = found.filter(created_at__date__gte=since)
+            found = found.filter(created_at__gte=start_of(since))
         if until:
-            found = found.filter(created_at__date__lte=until)
+            found = found.filter(created_at__lt=start_of(until + timedelta(days=1)))
         return found.filter(_matches(q.strip())) if q.strip() else found
 
     def for_listing(self) -> Self:
@@ -81,6 +82,18 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.select_related(
             "organization", "media", "threshold_profile", "result", "result__model_version"
         ).prefetch_related("result__branch_scores", "result__artifacts")
+
+
+class SavedViewQuerySet(models.QuerySet["SavedView"]):
+    def visible_to(self, member: Any) -> Self:
+        """A member's own and the shared ones of the organisation, own first."""
+        found = self.filter(Q(owner=member) | Q(is_shared=True), organization_id=member.organization_id)
+        return found.order_by("is_shared", "name", "id")
+
+
+def start_of(day: datetime.date) -> datetime.datetime:
+    """Midnight in the reader's zone: a comparison of moments can use an index, one of dates cannot."""
+    return timezone.make_aware(datetime.datetime.combine(day, datetime.time.min))
 
 
 class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):

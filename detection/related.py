@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from django.db.models import Q, QuerySet
 
+from detection import likeness
 from detection.models import Job, Media
-from detection.services import looks_alike
 
 SHOWN = 60
 SHOWN_OF_SENDER = 20
@@ -67,11 +67,11 @@ def related_to(media: Media) -> Related:
 
 
 def _searches(media: Media) -> Iterator[tuple[str, set[Any]]]:
-    others = Media.objects.filter(organization=media.organization_id).exclude(pk=media.pk)
+    others = Media.objects.filter(organization=media.organization_id, deleted_at=None).exclude(pk=media.pk)
     if media.sha256:
         yield "same_file", set(others.filter(sha256=media.sha256).values_list("pk", flat=True))
-    yield "looks_alike", set(looks_alike(media))
-    links = list(media.links.values_list("other", "reason"))
+    yield "looks_alike", set(likeness.alike(media))
+    links = list(media.links.filter(other__deleted_at=None).values_list("other", "reason"))
     for reason in ("same_face", "same_sound"):
         yield reason, {other for other, why in links if why == reason}
     host = host_of(media)
@@ -87,7 +87,10 @@ def host_of(media: Media) -> str:
 def relatives(media: Media, related: Related, *, limit: int = SHOWN) -> tuple[Relative, ...]:
     """Return the newest analysis of each related item, strongest reasons first."""
     wanted = list(related.reasons)[:limit]
-    newest = {job.media_id: job for job in _listed(Job.objects.filter(media__in=wanted)).order_by("created_at", "id")}
+    newest = {
+        job.media_id: job
+        for job in _listed(Job.objects.filter(media__in=wanted, deleted_at=None)).order_by("created_at", "id")
+    }
     return tuple(Relative(newest[key], related.reasons[key]) for key in wanted if key in newest)
 
 
@@ -100,6 +103,7 @@ def from_same_sender(media: Media, related: Related) -> tuple[int, tuple[Job, ..
         return 0, ()
     sent = Job.objects.filter(
         organization=media.organization_id,
+        deleted_at=None,
         media__uploaded_by=media.uploaded_by_id,
         media__api_key=media.api_key_id,
     ).exclude(media__in=[media.pk, *list(related.reasons)[:500]])

@@ -15,7 +15,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from django.utils import timezone
 
 from deepfake import loop, storage
-from detection import fetch, ingest, live, services, verdicts, workspace
+from detection import fetch, ingest, likeness, live, services, verdicts, workspace
 from detection.engine import media as engine_media
 from detection.engine import pipeline
 from detection.engine.errors import Cancelled, EngineError
@@ -130,6 +130,8 @@ class Run:
             self.media.refresh_from_db()
         except Media.DoesNotExist:
             raise ClaimLost from None
+        likeness.note_look(self.media)
+        Job.objects.filter(media=self.media).update(kind=self.media.kind)
         return path
 
     def _on_bytes(self, received: int, total: int | None) -> None:

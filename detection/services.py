@@ -14,7 +14,7 @@ from accounts import audit
 from accounts.models import ApiKey, Organization
 from deepfake import storage
 from deepfake.errors import DomainError
-from detection import fetch, ingest, live
+from detection import bulk, fetch, ingest, likeness, live
 from detection.models import (
     ExplanationArtifact,
     Feedback,
@@ -33,9 +33,9 @@ from detection.verdicts import record_verdict as record_verdict
 
 MODES = ("auto", *MediaKind.values)
 MAX_PRIORITY = 100
-SIMILAR_BITS = 6
-SIMILAR_SEARCHED = 20_000  # newest items of an organisation that a perceptual hash is compared with
 QUEUE_ENTRY = "detection.jobs.run_detection"
+
+BulkAction, offer_bulk_action = bulk.Action, bulk.offer  # for the rooms above, which add to the list's bar
 
 
 # Submitting -----------------------------------------------------------------------------------------------------------
@@ -77,6 +77,7 @@ def add_stored(
             size_bytes=stored.size_bytes,
             sha256=stored.sha256,
         )
+        likeness.note_look(media)
         _audit("media.submitted", media, actor, api_key, {"sha256": stored.sha256, "bytes": stored.size_bytes})
     return media
 
@@ -307,26 +308,9 @@ def give_feedback(
 def earlier_analyses(media: Media) -> QuerySet[Job]:
     """Jobs of the same organisation on the same bytes, or on a picture that looks the same, newest first."""
     same = Q(media__sha256=media.sha256) if media.sha256 else Q(pk__in=[])
-    same |= Q(media__in=looks_alike(media)[:100])
-    return Job.objects.filter(same, organization=media.organization_id).exclude(media=media).select_related("media")
-
-
-def looks_alike(media: Media) -> list[Any]:
-    """Primary keys of the organisation's other items of that kind whose perceptual hash is nearly the same."""
-    if not media.phash or not _tells_apart(media.phash):
-        return []
-    others = Media.objects.filter(organization=media.organization_id, kind=media.kind).exclude(pk=media.pk)
-    known = others.exclude(phash="").order_by("-created_at").values_list("pk", "phash")[:SIMILAR_SEARCHED]
-    return [pk for pk, phash in known if _distance(phash, media.phash) <= SIMILAR_BITS]
-
-
-def _distance(one: str, other: str) -> int:
-    return (int(one, 16) ^ int(other, 16)).bit_count()
-
-
-def _tells_apart(phash: str) -> bool:
-    """A flat picture hashes to nearly all zeros or ones and would be "similar" to every other flat one."""
-    return 8 <= int(phash, 16).bit_count() <= 56
+    same |= Q(media__in=likeness.alike(media)[:100])
+    shown = Job.objects.filter(same, organization=media.organization_id, deleted_at=None)
+    return shown.exclude(media=media).select_related("media")
 
 
 # Shared ---------------------------------------------------------------------------------------------------------------

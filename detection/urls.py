@@ -2,14 +2,20 @@
 
 from django.urls import path
 
-from detection import views
+from detection import list_views, views
 
 app_name = "detection"
 
 urlpatterns = [
-    path("", views.analyses, name="analyses"),
-    path("analyses/", views.upload, name="upload"),
-    path("analyses/rows/", views.analyses_rows, name="analyses_rows"),
+    path("", list_views.analyses, name="analyses"),
+    path("analyses/", list_views.upload, name="upload"),
+    path("analyses/rows/", list_views.analyses_rows, name="analyses_rows"),
+    path("analyses/states/", list_views.states, name="states"),
+    path("analyses/bulk/", list_views.bulk_action, name="bulk"),
+    path("analyses/undo/<uuid:deletion_id>/", list_views.undo_deletion, name="undo_deletion"),
+    path("views/", list_views.save_view, name="save_view"),
+    path("views/<uuid:pk>/delete/", list_views.delete_view, name="delete_view"),
+    path("views/<uuid:pk>/default/", list_views.default_view, name="default_view"),
     path("analyses/<uuid:pk>/", views.job, name="job"),
     path("analyses/<uuid:pk>/related/", views.related_items, name="related"),
     path("analyses/<uuid:pk>/panel/", views.job_panel, name="job_panel"),

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts import audit
 from deepfake import storage
-from detection import prints, webhooks
+from detection import likeness, prints, webhooks
 from detection.engine import registry
 from detection.engine.fingerprints import Prints
 from detection.models import (
@@ -169,6 +169,8 @@ def store_facts(media: Media, info: Mapping[str, Any]) -> None:
     Media.objects.filter(pk=media.pk).update(**facts)
     for name, value in facts.items():
         setattr(media, name, value)
+    Job.objects.filter(media=media).update(kind=media.kind)
+    likeness.note_look(media)
 
 
 def _branch_columns(branch: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,122 +1,24 @@
-"""Pages: the list of analyses with its upload form, one analysis, and the files they show."""
+"""Pages: one analysis, and the files it shows. The list of analyses: list_views.py."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
-from accounts.authentication import organization_of
-from accounts.models import User
-from deepfake import api_errors
 from deepfake.errors import DomainError
 from deepfake.reader_zone import in_readers_zone
 from detection import artifacts as signed
-from detection import history, idempotency, ranges, related, services, words
-from detection.forms import ACCEPTED_TYPES, AnalysisFilter, SubmitForm
-from detection.listing import page_of
+from detection import history, ranges, related, services, words
+from detection.access import writer as _writer
 from detection.models import ExplanationArtifact, Job, Media
 from detection.presentation import analysis_page
-
-# The list -------------------------------------------------------------------------------------------------------------
-
-
-@require_GET
-@login_required
-@in_readers_zone
-def analyses(request: HttpRequest) -> HttpResponse:
-    return render(request, "detection/analyses.html", _list_context(request))
-
-
-@require_GET
-@login_required
-@in_readers_zone
-def analyses_rows(request: HttpRequest) -> HttpResponse:
-    """The table alone, for live refresh and for filters without a page load."""
-    return render(request, "detection/_rows.html", _list_context(request))
-
-
-def _list_context(request: HttpRequest) -> dict[str, Any]:
-    organization = organization_of(request)
-    filters = AnalysisFilter(request.GET)
-    jobs = filters.apply(Job.objects.visible_to(organization))
-    page = page_of(jobs, older=request.GET.get("older", ""), newer=request.GET.get("newer", ""))
-    query = request.GET.copy()
-    for name in ("older", "newer"):
-        query.pop(name, None)
-    narrowed = {name: value for name, value in query.items() if value}
-    return {
-        "filters": filters,
-        "page": page,
-        "organization": organization,
-        "kept_query": "&".join(part for part in (query.urlencode() if narrowed else "",) if part),
-        "can_submit": request.user.can_submit,  # type: ignore[union-attr]
-        "accepted_types": ACCEPTED_TYPES,
-        "upload_token": uuid4().hex,
-    }
-
-
-@require_POST
-@login_required
-def upload(request: HttpRequest) -> HttpResponse:
-    """Take files and an address. A script sends one item and reads JSON; a plain form sends many and is redirected."""
-    member = _writer(request)
-    form = SubmitForm(request.POST, request.FILES)
-    if not form.is_valid():
-        sentences = [str(error) for errors in form.errors.values() for error in errors]
-        raise DomainError(" ".join(sentences), "nothing_sent")
-    items: list[dict[str, Any]] = [{"file": file, "filename": file.name or ""} for file in form.cleaned_data["files"]]
-    if form.cleaned_data["url"]:
-        items.append({"url": form.cleaned_data["url"]})
-    with _once(request, member, items) as once:
-        if once.answer is None:
-            response = _take(request, member, items)
-            once.finish(response.status_code, {"location": response.get("Location"), "body": response.content.decode()})
-            return response
-    status, first = once.answer
-    if first["location"]:
-        return redirect(first["location"])
-    return HttpResponse(first["body"], status=status, content_type="application/json")
-
-
-def _once(request: HttpRequest, member: User, items: list[dict[str, Any]]) -> AbstractContextManager[idempotency.Once]:
-    """A form that is sent twice (a double click, a reload) does its work once; other content is another request."""
-    token, key, digest = request.POST.get("token", "")[:64], "", ""
-    if token:
-        files = {str(number): item["file"] for number, item in enumerate(items) if "file" in item}
-        digest = idempotency.fingerprint("POST", request.path, [item.get("url") for item in items], files)
-        key = f"{token}:{digest}"
-    owner = f"user:{member.pk}"
-    return idempotency.once(organization=organization_of(request), owner=owner, key=key, request_hash=digest)
-
-
-def _take(request: HttpRequest, member: User, items: list[dict[str, Any]]) -> HttpResponse:
-    if not api_errors.wants_problem(request):
-        return _submit_all(request, member, items)
-    job = services.submit_and_start(organization=organization_of(request), actor=member, **items[0])
-    return JsonResponse({"id": str(job.id), "url": job.get_absolute_url()}, status=201)
-
-
-def _submit_all(request: HttpRequest, member: User, items: list[dict[str, Any]]) -> HttpResponse:
-    started = []
-    for item in items:
-        try:
-            started.append(services.submit_and_start(organization=organization_of(request), actor=member, **item))
-        except DomainError as error:
-            messages.error(request, f"{item.get('filename') or item.get('url')}: {error.message}")
-    if len(started) == 1 and len(items) == 1:
-        return redirect(started[0])
-    if started:
-        noun = "analysis" if len(started) == 1 else "analyses"
-        messages.success(request, f"{len(started)} {noun} started.")
-    return redirect("detection:analyses")
 
 
 # One analysis ---------------------------------------------------------------------------------------------------------
@@ -150,7 +52,9 @@ def _job_context(request: HttpRequest, pk: UUID) -> dict[str, Any]:
         "page": analysis_page(job, result, media) if result is not None else None,
         "related": found,
         "sightings": related.relatives(media, found.of("same_file", "looks_alike"), limit=6),
-        "runs": list(media.jobs.exclude(pk=job.pk).select_related("result").defer("result__details")[:6]),
+        "runs": list(
+            media.jobs.filter(deleted_at=None).exclude(pk=job.pk).select_related("result").defer("result__details")[:6]
+        ),
         "history": history.history_of(job),
         "profiles": list(services.profiles_for(job)) if can_write and job.is_final else [],
         "request_for_original": words.ASK_FOR_ORIGINAL.format(name=media, sha256=media.sha256 or "(unknown)"),
@@ -184,20 +88,6 @@ def _visible_job(request: HttpRequest, pk: UUID) -> Job:
         "media", "result__model_version", "threshold_profile", "created_by", "api_key"
     )
     return get_object_or_404(jobs, pk=pk)
-
-
-def _writer(request: HttpRequest, sentence: str = "submit or change analyses") -> User:
-    """The signed-in member, when the role lets them change things. Raises DomainError."""
-    member = request.user
-    if not isinstance(member, User) or not member.can_submit:
-        role = member.get_role_display().lower() if isinstance(member, User) else "visitor"
-        raise DomainError(
-            f"Your role ({role}) lets you look at analyses, but not {sentence}. Ask an administrator of your "
-            "organisation for the analyst role.",
-            "role_insufficient",
-            status=403,
-        )
-    return member
 
 
 @require_POST
@@ -287,7 +177,9 @@ async def artifact(request: HttpRequest, pk: UUID) -> HttpResponseBase:
 
 
 def _artifact_for(request: HttpRequest, pk: UUID) -> ExplanationArtifact:
-    found = get_object_or_404(ExplanationArtifact.objects.select_related("result__job"), pk=pk)
+    found = get_object_or_404(
+        ExplanationArtifact.objects.filter(result__job__deleted_at=None).select_related("result__job"), pk=pk
+    )
     member = request.user
     if member.is_authenticated and member.organization_id != found.result.job.organization_id:
         raise Http404

@@ -60,7 +60,8 @@ def find_link(text: str) -> AppealLink | None:
         identity = uuid.UUID(_SIGNER.unsign(text))
     except (BadSignature, ValueError):
         return None
-    link = AppealLink.objects.select_related("job__organization", "job__media").filter(pk=identity).first()
+    links = AppealLink.objects.select_related("job__organization", "job__media")
+    link = links.filter(pk=identity, job__deleted_at=None).first()
     return link if link is not None and link.is_live else None
 
 

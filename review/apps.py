@@ -10,4 +10,6 @@ class ReviewConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from review import receivers  # noqa: F401 -- connects them
+        from review import receivers
+
+        receivers.offer_to_list()

@@ -22,7 +22,9 @@ def _organization_of(viewer: Any) -> Organization | None:
 class CaseQuerySet(models.QuerySet["ReviewCase"]):
     def visible_to(self, viewer: Any) -> Self:
         organization = _organization_of(viewer)
-        return self.none() if organization is None else self.filter(organization=organization)
+        if organization is None:
+            return self.none()
+        return self.filter(organization=organization, job__deleted_at=None)  # what waits for its deletion is gone
 
     def unfinished(self) -> Self:
         return self.filter(closed_at=None)

@@ -135,7 +135,11 @@ def mirror(job: Job) -> None:
     decided = [case for case in cases if case.closed_at is not None]
     last = max(decided, key=lambda case: (case.closed_at, case.opened_at), default=None)
     state = unfinished.state if unfinished else ReviewState.DECIDED if last else ""
+    verdict = InferenceResult.objects.filter(job=job).values_list("label", flat=True).first()
+    at_work = unfinished.claimed_by_id if unfinished else None
     columns = {
+        "reviewer_id": at_work or _last_reviewer(job),
+        "final_label": (last.label if last else "") or verdict or "",
         "review_state": state,
         "review_decision": last.outcome if last else "",
         "review_label": last.label if last else "",
@@ -144,6 +148,11 @@ def mirror(job: Job) -> None:
     Job.objects.filter(pk=job.pk).update(**columns)
     for name, value in columns.items():
         setattr(job, name, value)
+
+
+def _last_reviewer(job: Job) -> int | None:
+    given = Decision.objects.standing().filter(case__job=job).order_by("-created_at")
+    return given.values_list("reviewer_id", flat=True).first()
 
 
 # Taking and giving back -----------------------------------------------------------------------------------------------
@@ -159,6 +168,7 @@ def claim(*, case: ReviewCase, actor: User) -> ReviewCase:
         until = now + timedelta(minutes=own.claim_minutes)
         if not mine.update(claimed_until=until):
             _take(case, actor, now, until)
+            mirror(case.job)
             _audit("review.claimed", case, actor, {})
     case.refresh_from_db()
     _tell(case.job)
@@ -193,6 +203,7 @@ def release(*, case: ReviewCase, actor: User) -> None:
         if not _is_admin(actor):
             held = held.filter(claimed_by=actor)
         if held.update(claimed_by=None, claimed_at=None, claimed_until=None):
+            mirror(case.job)
             _audit("review.released", case, actor, {})
     case.refresh_from_db()
     _tell(case.job)

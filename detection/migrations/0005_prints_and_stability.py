@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0003_audit_target_index'),
-        ('detection', '0003_job_review'),
+        ('detection', '0004_list'),
     ]
 
     operations = [

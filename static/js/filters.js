@@ -1,5 +1,6 @@
 // Filters without a page load: the table follows each choice, and the address bar follows too.
 const TYPING_MS = 300;
+const GIVE_UP_MS = 8000;
 
 export function init(root) {
   const form = root.querySelector("[data-filters]");
@@ -12,10 +13,29 @@ export function init(root) {
     if (!form.reportValidity()) return;
     const query = new URLSearchParams();
     for (const [name, value] of new FormData(form)) if (value) query.set(name, value);
-    const text = query.toString();
-    history.replaceState(null, "", text ? `?${text}` : location.pathname);
+    // The order stays in the address: a bare one would open the member's default view after a reload.
+    history.replaceState(null, "", `?${query}`);
+    for (const field of root.querySelectorAll("[data-follows-query]")) field.value = query.toString();
+    for (const view of root.querySelectorAll(".view[aria-current]")) view.removeAttribute("aria-current");
+    wait();
     panel.dispatchEvent(new CustomEvent("refresh-now"));
   }
+
+  function wait() {
+    panel.setAttribute("aria-busy", "true");
+    setTimeout(() => panel.removeAttribute("aria-busy"), GIVE_UP_MS);
+  }
+  new MutationObserver(() => panel.removeAttribute("aria-busy")).observe(panel, { childList: true });
+
+  // A chip holds the address without its filter: the form takes it over, and the list follows.
+  panel.addEventListener("click", (event) => {
+    const chip = event.target.closest("[data-chip]");
+    if (!chip || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    fill(form, new URL(chip.href).searchParams);
+    apply();
+    form.querySelector("[type=search]").focus();
+  });
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -27,4 +47,13 @@ export function init(root) {
     clearTimeout(timer);
     timer = setTimeout(apply, TYPING_MS);
   });
+}
+
+function fill(form, query) {
+  for (const field of form.elements) {
+    if (!field.name) continue;
+    if (field.type === "hidden" && !query.has(field.name)) field.remove();
+    else if (field.name === "sort") field.value = query.get("sort") || "newest";
+    else field.value = query.get(field.name) || "";
+  }
 }

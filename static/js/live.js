@@ -54,6 +54,7 @@ function watch(panel, start) {
     });
     socket.addEventListener("message", (event) => {
       const change = JSON.parse(event.data);
+      document.dispatchEvent(new CustomEvent("job-changed", { detail: change }));
       if (!nudge(panel, change)) soon();
     });
     socket.addEventListener("close", () => {
@@ -71,9 +72,11 @@ function watch(panel, start) {
   }, POLL_MS);
 }
 
-// A step forward only moves the bar; anything else is worth a fetch.
+// A step forward only moves the bar, and one of a row that is on another page not even that; anything else is worth a
+// fetch.
 function nudge(panel, change) {
   const row = panel.dataset.liveKind === "list" ? panel.querySelector(`[data-job="${change.job}"]`) : panel;
+  if (!row && change.status === "running" && change.percent > 0) return true;
   const bar = row?.querySelector("[data-live-progress]");
   if (!bar || change.status !== "running" || row.dataset.stage !== change.stage) {
     if (row) row.dataset.stage = change.stage || "";

@@ -61,8 +61,14 @@ class Command(BaseCommand):
         Path(settings.DATA_DIR).mkdir(parents=True, exist_ok=True)
         (Path(settings.DATA_DIR) / "bench.json").write_text(json.dumps(results, indent=1))
         table = as_markdown(results)
-        options["out"].write_text(table)
+        options["out"].write_text(table + _other_sections(options["out"]))
         self.stdout.write(table)
+
+
+def _other_sections(path: Path) -> str:
+    """What other measurements wrote below ours, as bench_list does."""
+    _, mark, rest = (path.read_text() if path.exists() else "").partition("\n## ")
+    return mark + rest
 
 
 def machine() -> dict[str, Any]:
