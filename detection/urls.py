@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from detection import views
+from detection import jump, views
 
 app_name = "detection"
 
 urlpatterns = [
+    path("jump/", jump.jump, name="jump"),
     path("", views.analyses, name="analyses"),
     path("analyses/", views.upload, name="upload"),
     path("analyses/rows/", views.analyses_rows, name="analyses_rows"),

@@ -63,10 +63,10 @@ def line(counts: Mapping[str, int], names: Sequence[str]) -> tuple[Segment, ...]
 
 
 def round_up(value: int) -> int:
-    """The next 1, 2, 5, 10, 20, 50 … that is not below `value`; at least 4, so that one item is no full column."""
+    """The next round number that is not below `value`; at least 4, so that one item is no full column."""
     size = 1
     while True:
-        for factor in (1, 2, 5):
+        for factor in (1, 2, 3, 4, 5, 6, 8):
             if factor * size >= max(value, 4):
                 return factor * size
         size *= 10

@@ -22,6 +22,7 @@ export function init(root) {
     }
   }
 
+  panel.addEventListener("refresh-now", refresh);
   setInterval(refresh, 1000 * Number(panel.dataset.refreshS));
   document.addEventListener("visibilitychange", refresh);
   pause?.addEventListener("click", () => {
