@@ -168,7 +168,9 @@ def find_profile(organization: Organization, wanted: ThresholdProfile | str | No
     if wanted is None or wanted == "":
         return None
     name = wanted.name if isinstance(wanted, ThresholdProfile) else wanted
-    candidates = ThresholdProfile.objects.filter(Q(organization=organization) | Q(organization=None), name=name)
+    candidates = ThresholdProfile.objects.filter(
+        Q(organization=organization) | Q(organization=None), name=name, retired_at=None
+    )
     profile = next(iter(sorted(candidates, key=lambda found: found.organization_id is None)), None)
     if profile is None:
         raise DomainError(f"There is no threshold profile called {name}.", "threshold_profile_unknown")
