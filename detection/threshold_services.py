@@ -89,7 +89,8 @@ def drafted(
     elif ThresholdProfile.objects.filter(organization=organization, name=name, retired_at=None).exists():
         raise DomainError(f"There is a profile called {name} already; propose to change that one.", "name_taken", 409)
     content = {} if action == ProposalAction.RETIRE else _checked(name, after or {})
-    before = content_of(profile) if profile is not None else {}
+    stands = profile or ThresholdProfile.objects.filter(organization=None, name=name).first()
+    before = content_of(stands) if stands is not None else {}
     if action == ProposalAction.CHANGE and content == before:
         raise DomainError("That is how the profile stands already.", "nothing_changed")
     if not why.strip():

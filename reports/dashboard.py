@@ -297,6 +297,7 @@ def _thresholds(organization: Organization) -> tuple[tuple[str, str, float, floa
     """Per kind, the profile that an upload without anything special about it gets."""
     names = {f"default_{kind}": kind for kind in MediaKind.values}
     profiles = ThresholdProfile.objects.filter(Q(organization=organization) | Q(organization=None), name__in=names)
+    profiles = profiles.filter(retired_at=None)
     found: dict[str, ThresholdProfile] = {}
     for profile in profiles:
         kind = names[profile.name]
