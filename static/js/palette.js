@@ -10,6 +10,7 @@ export function init(root) {
   const input = dialog.querySelector("input");
   const list = dialog.querySelector("[role=listbox]");
   const none = dialog.querySelector("[data-palette-none]");
+  const wait = dialog.querySelector("[data-palette-wait]");
   const status = dialog.querySelector("[data-palette-status]");
   let shown = [];
   let here = 0;
@@ -29,15 +30,15 @@ export function init(root) {
     const known = matching([...pages(root), ...actions(root)], typed);
     show(known);
     request?.abort();
-    request = new AbortController();
+    const mine = (request = new AbortController());
     try {
       const url = `${dialog.dataset.url}?q=${encodeURIComponent(typed)}`;
-      const response = await fetch(url, { signal: request.signal, headers: { Accept: "application/json" } });
-      if (!response.ok || response.redirected) return;
+      const response = await fetch(url, { signal: mine.signal, headers: { Accept: "application/json" } });
+      if (!response.ok || response.redirected) throw new Error(response.statusText);
       const found = (await response.json()).results.map((one) => ({ ...one, group: "Analysis" }));
       show(typed ? [...known, ...found] : [...found, ...known], true);
     } catch {
-      // Typed on, or offline: what is known here stays.
+      if (!mine.signal.aborted) show(known, true); // no answer: what is known here stays
     }
   }
 
@@ -45,6 +46,7 @@ export function init(root) {
     shown = entries;
     here = 0;
     list.replaceChildren(...entries.map(option));
+    wait.hidden = isWhole || entries.length > 0;
     none.hidden = !isWhole || entries.length > 0;
     if (isWhole) status.textContent = `${entries.length} ${entries.length === 1 ? "result" : "results"}`;
     mark();

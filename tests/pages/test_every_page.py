@@ -47,6 +47,7 @@ PAGES: dict[str, tuple[str, ...]] = {
         "/settings/thresholds/proposals/{approved}/",
     ),
     "reports:dashboard": ("/dashboard/", "/dashboard/?period=30"),
+    "reports:design": ("/design/",),
     "reports:report": ("/analyses/{job}/report",),
     "review:queue": ("/review/", "/review/?state=decided"),
     "review:case": ("/review/cases/{clip}/", "/review/cases/{decided}/", "/review/cases/{voice}/"),
@@ -173,6 +174,7 @@ def test_a_page(go, address):
         page.set_viewport_size({"width": width, "height": 900})
         for theme in ("light", "dark"):
             page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+            page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
             found = Axe().run(page, options={"runOnly": RULES})
             assert found.violations_count == 0, f"{width} {theme}\n{found.generate_report()}"
     for width in (720, 390):  # 1440 at 200 % zoom, and a phone
@@ -202,7 +204,8 @@ FOCUSED = """() => {
   if (!element || element === document.body) return null;
   const rings = [element, element.parentElement, element.parentElement?.parentElement];
   if (element.labels) rings.push(...element.labels);
-  const isMarked = rings.some((one) => {
+  // A native player marks its own buttons inside, where a page cannot look.
+  const isMarked = element.matches("video, audio") || rings.some((one) => {
     if (!one) return false;
     const style = getComputedStyle(one);
     return style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1;
@@ -218,12 +221,13 @@ def test_tab_reaches_everything_and_shows_where_it_is(go, address):
     page = go(address)
     stops = dict(page.evaluate(REACHABLE))
     page.evaluate("document.activeElement?.blur()")
-    seen, unmarked = set(), set()
+    seen, unmarked, rounds = set(), set(), 0
     for _ in range(2 * len(stops) + 40):  # native players have stops of their own inside
         page.keyboard.press("Tab")
         here = page.evaluate(FOCUSED)
         if here is None:
-            if seen:
+            rounds += 1  # the walk may begin in the middle: a field of the page may have asked for the focus
+            if rounds > 2:
                 break
             continue
         seen.add(here[0])
