@@ -1,5 +1,8 @@
 // Figures that stay fresh: the fragment is fetched again while the page is in view. A button pauses it (WCAG 2.2.2).
+import { areKeysOn, isTyping } from "./keys.js";
 import { init as initMoments } from "./moments.js";
+
+export const KEYS = [{ keys: "p", does: "Pause refreshing, or go on", when: "[data-refresh-pause]" }];
 
 export function init(root) {
   const panel = root.querySelector("[data-refresh]");
@@ -29,6 +32,10 @@ export function init(root) {
     const isPaused = pause.getAttribute("aria-pressed") !== "true";
     pause.setAttribute("aria-pressed", String(isPaused));
     if (!isPaused) refresh();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "p" || event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!isTyping(event.target) && areKeysOn() && !root.querySelector("dialog[open]")) pause?.click();
   });
 }
 

@@ -329,6 +329,20 @@ def test_the_sheet_of_a_review_page_holds_its_own_keys_too(go):
 
 
 @apply(*browsing)
+def test_the_sheet_collects_what_modules_export(go):
+    page = go("/dashboard/")
+    page.keyboard.press("p")
+    expect(page.get_by_role("button", name="Pause refreshing")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("Pause refreshing, or go on")
+    page.keyboard.press("Escape")
+    page.goto(page.url.replace("/dashboard/", "/settings/thresholds/"))
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("Go to a page, an action or an analysis")
+    expect(page.get_by_role("dialog", name="Keys")).not_to_contain_text("Pause refreshing")
+
+
+@apply(*browsing)
 def test_a_lost_connection_is_told_and_found_again(go):
     page = go("/dashboard/")
     banner = page.get_by_text("No connection to the server.")
