@@ -218,13 +218,14 @@ def rerun_job(*, job: Job, actor: Any = None, api_key: ApiKey | None = None) -> 
         actor=actor,
         api_key=api_key,
         mode=job.mode,
-        threshold_profile=job.threshold_profile if job.threshold_profile and not is_shipped(job) else None,
+        threshold_profile=job.threshold_profile if _is_kept(job.threshold_profile) else None,
         priority=job.priority,
     )
 
 
-def is_shipped(job: Job) -> bool:
-    return job.threshold_profile is not None and job.threshold_profile.organization_id is None
+def _is_kept(profile: ThresholdProfile | None) -> bool:
+    """An organisation's own profile that still holds; instead of any other, the rules choose anew."""
+    return profile is not None and profile.organization_id is not None and profile.retired_at is None
 
 
 def delete_analysis(*, job: Job, actor: Any = None, api_key: ApiKey | None = None) -> None:

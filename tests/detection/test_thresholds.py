@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import IntegrityError, transaction
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import AuditLog, Role
 from deepfake.errors import DomainError
@@ -143,6 +144,15 @@ def test_a_new_default_takes_the_shipped_ones_place_and_retiring_it_gives_it_bac
     own.refresh_from_db()
     assert services.approve(proposal=again, actor=administrator) == own
     assert [version.number for version in own.versions.all()] == [3, 2, 1]
+
+
+def test_an_analysis_under_a_retired_profile_can_be_run_again(organization, alice, own):
+    job = factories.make_job(organization=organization, status="completed", threshold_profile=own, created_by=alice)
+    assert detection_services.rerun_job(job=job, actor=alice).threshold_profile == own
+    own.retired_at = timezone.now()
+    own.save()
+    job.refresh_from_db()
+    assert detection_services.rerun_job(job=job, actor=alice).threshold_profile is None
 
 
 @pytest.mark.parametrize(
