@@ -110,12 +110,11 @@ def move(job: Job, moment: datetime) -> None:
 # What people did ------------------------------------------------------------------------------------------------------
 
 
-def work(organization: Organization, cast: Cast, truths: dict[str, str], rng: random.Random) -> dict[str, int]:
+def work(organization: Organization, cast: Cast, truths: dict[str, str], seed: int) -> dict[str, int]:
     """Decide most cases, appeal one verdict, plant known items, propose thresholds. Doing it twice adds nothing."""
     done = {"known items": _plant(organization, cast, truths)}
     before = Decision.objects.filter(organization=organization).count()
-    if not before:
-        _decide(organization, cast, truths, rng)
+    _decide(organization, cast, truths, seed)
     done["decisions"] = Decision.objects.filter(organization=organization).count() - before
     done["appeals"] = _appeal(organization, cast)
     done["proposals"] = _propose(organization, cast)
@@ -140,12 +139,14 @@ def _plant(organization: Organization, cast: Cast, truths: dict[str, str]) -> in
     return len(chosen)
 
 
-def _decide(organization: Organization, cast: Cast, truths: dict[str, str], rng: random.Random) -> None:
-    cases = ReviewCase.objects.filter(organization=organization, closed_at=None).select_related("job__media")
-    for case in cases.order_by("opened_at"):
-        truth = truths.get(case.job.media.filename)
+def _decide(organization: Organization, cast: Cast, truths: dict[str, str], seed: int) -> None:
+    """What becomes of a case hangs on its file's name, so that one that was left to wait is left again."""
+    fresh = ReviewCase.objects.filter(organization=organization, closed_at=None, decisions=None, appeals=None)
+    for case in fresh.select_related("job__media").order_by("opened_at"):
+        name = case.job.media.filename
+        rng, truth = random.Random(f"{seed}/{name}/review"), truths.get(name)
         if truth is None or rng.random() > 0.75:
-            continue  # still waits
+            continue
         first, second = rng.sample([cast.reviewer, cast.second], 2)
         at = case.opened_at + timedelta(minutes=rng.choice([4, 9, 17, 35, 80, 190]))
         opinion = _opinion(case, truth, rng)

@@ -49,7 +49,7 @@ class Command(BaseCommand):
                 demo_week.move(job, moment)
                 ran += 1
                 self._tell(number, len(plan), job, began, ran)
-        done = demo_week.work(organization, cast, {one.name: one.truth for one in plan if one.truth}, rng)
+        done = demo_week.work(organization, cast, {one.name: one.truth for one in plan if one.truth}, seed)
         counts = ", ".join(f"{count} {what}" for what, count in done.items())
         self.stdout.write(f"Done in {_minutes(time.monotonic() - began)}: {ran} analyses, {counts}.")
 
