@@ -12,6 +12,9 @@ export function init(root) {
   const none = dialog.querySelector("[data-palette-none]");
   const wait = dialog.querySelector("[data-palette-wait]");
   const status = dialog.querySelector("[data-palette-status]");
+  // The roles come with what fulfils them.
+  const roles = { role: "combobox", "aria-expanded": "true", "aria-controls": list.id, "aria-autocomplete": "list" };
+  for (const [name, value] of Object.entries(roles)) input.setAttribute(name, value);
   let shown = [];
   let here = 0;
   let timer = 0;
