@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from accounts import audit
 from detection.models import (
     BranchScore,
     ExplanationArtifact,
@@ -16,8 +17,11 @@ from detection.models import (
     Media,
     ModelVersion,
     ThresholdProfile,
+    ThresholdProposal,
+    ThresholdVersion,
     WebhookDelivery,
 )
+from detection.threshold_services import content_of, keep_version
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -83,9 +87,19 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     list_display = ("name", "created_at")
 
 
+class ThresholdVersionInline(ReadOnlyInline):
+    model = ThresholdVersion
+    fields = ("number", "content", "proposal", "changed_by", "created_at")
+    readonly_fields = fields
+
+
 @admin.register(ThresholdProfile)
 class ThresholdProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("name", "organization", "domain", "fake_at", "real_below")
+    """An operator's way past the two people: it stays open for repairs, and each use of it is written down."""
+
+    list_display = ("name", "organization", "kind", "host", "platform", "codec", "fake_at", "real_below", "retired_at")
+    readonly_fields = ("version", "retired_at")
+    inlines = (ThresholdVersionInline,)
     list_filter = ("organization",)
     list_select_related = ("organization",)
 
@@ -96,9 +110,34 @@ class ThresholdProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: ThresholdProfile | None = None) -> bool:
-        if obj is not None and obj.organization_id is None:
-            return False
-        return super().has_delete_permission(request, obj)
+        return False  # verdicts point at it; a proposal retires it
+
+    def save_model(self, request: HttpRequest, obj: ThresholdProfile, form: Any, change: bool) -> None:
+        before = content_of(ThresholdProfile.objects.get(pk=obj.pk)) if change else {}
+        obj.version = obj.version + 1 if change else 1
+        super().save_model(request, obj, form, change)
+        keep_version(obj, actor=request.user)  # type: ignore[arg-type]
+        audit.record(
+            action="threshold.changed_by_operator",
+            organization=obj.organization,
+            actor=request.user,
+            target=obj,
+            details={"name": obj.name, "version": obj.version, "before": before, "after": content_of(obj)},
+            ip_address=audit.client_ip(request),
+        )
+
+
+@admin.register(ThresholdProposal)
+class ThresholdProposalAdmin(ReadOnlyAdmin):
+    list_display = ("name", "organization", "action", "state", "proposed_by", "decided_by", "created_at")
+    list_filter = ("state", "organization")
+    list_select_related = ("organization", "proposed_by", "decided_by")
+
+
+@admin.register(ThresholdVersion)
+class ThresholdVersionAdmin(ReadOnlyAdmin):
+    list_display = ("profile", "number", "content", "changed_by", "created_at")
+    list_select_related = ("profile", "changed_by")
 
 
 @admin.register(WebhookDelivery)

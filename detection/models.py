@@ -249,8 +249,15 @@ class ThresholdProfile(models.Model):
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, null=True, blank=True)
     name = models.SlugField(max_length=60)  # default_video, default_audio, ...
     domain = models.CharField(max_length=60, blank=True)
+    # Which items get it by themselves (profile_matching.py); all blank: only those that ask for it by name.
+    kind = models.CharField(max_length=8, choices=MediaKind, blank=True)
+    platform = models.CharField(max_length=20, blank=True)
+    host = models.CharField(max_length=253, blank=True)  # of the address that it was fetched from, subdomains included
+    codec = models.CharField(max_length=30, blank=True)  # codec or container
     fake_at = models.FloatField()
     real_below = models.FloatField()
+    version = models.PositiveIntegerField(default=1)
+    retired_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -484,3 +491,8 @@ class DefaultView(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} opens {self.view}"
+
+
+# Who changed a threshold profile, and why, lives in a file of its own.
+from detection.threshold_models import ThresholdProposal as ThresholdProposal  # noqa: E402
+from detection.threshold_models import ThresholdVersion as ThresholdVersion  # noqa: E402

@@ -15,7 +15,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from django.utils import timezone
 
 from deepfake import loop, storage
-from detection import fetch, ingest, likeness, live, services, verdicts, workspace
+from detection import fetch, ingest, likeness, live, profile_matching, services, verdicts, workspace
 from detection.engine import media as engine_media
 from detection.engine import pipeline
 from detection.engine.errors import Cancelled, EngineError
@@ -153,7 +153,7 @@ class Run:
         """The organisation's own thresholds; None for the shipped ones, which the engine knows best."""
         profile = self.job.threshold_profile
         if profile is None and self.media.kind:
-            profile = services.find_profile(self.job.organization, f"default_{self.media.kind}")
+            profile = profile_matching.profile_for(self.media)
             Job.objects.filter(pk=self.job.pk).update(threshold_profile=profile)
             self.job.threshold_profile = profile
         return own_thresholds(profile)

@@ -182,7 +182,9 @@ def find_profile(organization: Organization, wanted: ThresholdProfile | str | No
     if wanted is None or wanted == "":
         return None
     name = wanted.name if isinstance(wanted, ThresholdProfile) else wanted
-    candidates = ThresholdProfile.objects.filter(Q(organization=organization) | Q(organization=None), name=name)
+    candidates = ThresholdProfile.objects.filter(
+        Q(organization=organization) | Q(organization=None), name=name, retired_at=None
+    )
     profile = next(iter(sorted(candidates, key=lambda found: found.organization_id is None)), None)
     if profile is None:
         raise DomainError(f"There is no threshold profile called {name}.", "threshold_profile_unknown")
@@ -235,7 +237,7 @@ def rerun_job(
 
     threshold_profile: another one by name; "" for the usual ones (None keeps the job's).
     """
-    kept = job.threshold_profile if job.threshold_profile and not is_shipped(job) else None
+    kept = job.threshold_profile if _is_kept(job.threshold_profile) else None
     profile = kept if threshold_profile is None else threshold_profile
     return start_job(
         media=job.media,
@@ -249,12 +251,13 @@ def rerun_job(
 
 
 def profiles_for(job: Job) -> QuerySet[ThresholdProfile]:
-    """The threshold profiles that the job's organisation has made, by name."""
-    return ThresholdProfile.objects.filter(organization=job.organization_id).order_by("name")
+    """The threshold profiles that the job's organisation has made and not retired, by name."""
+    return ThresholdProfile.objects.filter(organization=job.organization_id, retired_at=None).order_by("name")
 
 
-def is_shipped(job: Job) -> bool:
-    return job.threshold_profile is not None and job.threshold_profile.organization_id is None
+def _is_kept(profile: ThresholdProfile | None) -> bool:
+    """An organisation's own profile that still holds; instead of any other, the rules choose anew."""
+    return profile is not None and profile.organization_id is not None and profile.retired_at is None
 
 
 def delete_analysis(*, job: Job, actor: Any = None, api_key: ApiKey | None = None) -> None:

@@ -20,7 +20,6 @@ from detection.access import writer as _writer
 from detection.models import ExplanationArtifact, Job, Media
 from detection.presentation import analysis_page
 
-
 # One analysis ---------------------------------------------------------------------------------------------------------
 
 

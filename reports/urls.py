@@ -2,11 +2,14 @@
 
 from django.urls import path
 
-from reports import api, issue_views, verify_views, views
+from reports import api, dashboard_views, design_views, issue_views, verify_views, views
 
 app_name = "reports"
 
 urlpatterns = [
+    path("dashboard/", dashboard_views.dashboard, name="dashboard"),
+    path("design/", design_views.design, name="design"),
+    path("dashboard/panel/", dashboard_views.panel, name="dashboard_panel"),
     path("analyses/export", views.export, name="export"),
     path("analyses/<uuid:pk>/report", views.report, name="report"),
     path("reports/", issue_views.issues, name="issues"),

@@ -221,12 +221,7 @@ def fuse(
     score, interval = overall(opinions)
     contributions = contributions_of(opinions)
     intervals = fake_intervals(kind, evidence, stack, thresholds)
-    abstain = abstain_reason(kind, opinions, evidence, score, thresholds, stability, contributions)
-    if not abstain and kind == "video" and not _is_carried(opinions, score, thresholds, stack):
-        abstain = "uncertain_band"
-    if not abstain and score is not None and not is_clear(score, interval, thresholds, stack.clear_margin):
-        abstain = "uncertain_band"
-    label: Label = "inconclusive" if score is None or abstain else thresholds.label(score)
+    label, abstain = settle(kind, opinions, evidence, score, interval, thresholds, stability, stack)
     channels = tuple(ChannelVerdict(o.channel, o.score, _own_label(o, kind, thresholds, stack)) for o in opinions)
     verdict = Verdict(
         label=label,
@@ -245,6 +240,42 @@ def fuse(
         seconds=dict(seconds or {}),
     )
     return replace(verdict, rationale=wording.rationale(kind, verdict))
+
+
+def settle(
+    kind: Kind,
+    opinions: Sequence[ChannelOpinion],
+    evidence: Sequence[Evidence],
+    score: float | None,
+    interval: tuple[float, float] | None,
+    thresholds: Thresholds,
+    stability: Stability | None,
+    stack: Stack,
+) -> tuple[Label, str | None]:
+    """Return the label under these thresholds, and why none is given: the last step, where thresholds come in."""
+    abstain = abstain_reason(kind, opinions, evidence, score, thresholds, stability, contributions_of(opinions))
+    if not abstain and kind == "video" and not _is_carried(opinions, score, thresholds, stack):
+        abstain = "uncertain_band"
+    if not abstain and score is not None and not is_clear(score, interval, thresholds, stack.clear_margin):
+        abstain = "uncertain_band"
+    return "inconclusive" if score is None or abstain else thresholds.label(score), abstain
+
+
+def relabel(
+    kind: Kind,
+    evidence: Sequence[Evidence],
+    score: float | None,
+    interval: tuple[float, float] | None,
+    *,
+    thresholds: Thresholds,
+    stability: Stability | None,
+    stack: Stack,
+) -> tuple[Label, str | None]:
+    """Return label and abstention of a verdict that `stack` gave, had other thresholds held; curves are not needed.
+
+    What re-saving did to the label is taken from `stability` as it was found under the thresholds of that time.
+    """
+    return settle(kind, opinions_of(kind, evidence, stack), evidence, score, interval, thresholds, stability, stack)
 
 
 def _is_carried(opinions: Sequence[ChannelOpinion], score: float | None, thresholds: Thresholds, stack: Stack) -> bool:

@@ -1,4 +1,6 @@
 // Single keys: an element with data-key="n j" is clicked (a text field: focused) when one of them is pressed.
+import { areKeysOn, isTyping } from "./keys.js";
+
 export function init(root) {
   const page = root.querySelector("[data-review-keys]");
   const sheet = root.querySelector("[data-keys-sheet]");
@@ -7,17 +9,10 @@ export function init(root) {
   if (!page) return;
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || isTyping(event.target)) return;
-    if (sheet?.open) return;
-    if (event.key === "?") sheet?.showModal();
-    else if (!moveInList(page, event.key) && !press(page, event.key)) return;
+    if (root.querySelector("dialog[open]") || !areKeysOn()) return;
+    if (!moveInList(page, event.key) && !press(page, event.key)) return;
     event.preventDefault();
   });
-}
-
-function isTyping(element) {
-  if (element.closest("textarea, select, [contenteditable]")) return true;
-  const input = element.closest("input");
-  return Boolean(input) && !["checkbox", "radio", "button", "submit"].includes(input.type);
 }
 
 function press(page, key) {

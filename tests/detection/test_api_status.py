@@ -225,6 +225,8 @@ def codes_in_source() -> set[str]:
     folders = ("detection", "detection/engine", "detection/engine/branches", "deepfake", "reports")
     sources = [path for folder in folders for path in (REPOSITORY / folder).glob("*.py")]
     sources.append(REPOSITORY / "accounts/authentication.py")
+    # Threshold profiles are changed on pages alone, as cases are.
+    sources = [path for path in sources if not path.name.startswith("threshold_")]
     return {code for source in sources for code in codes_in(ast.parse(source.read_text()))}
 
 

@@ -1,0 +1,373 @@
+"""Every page of the product, walked from the addresses it has: axe in both themes, wide and narrow, Tab, one h1.
+
+A new address is either a page, and then it is listed in PAGES, or it says in OTHERS why it is none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.urls import URLPattern, URLResolver, get_resolver
+from playwright.sync_api import Browser, Page, expect
+
+from tests.pages.test_browser import CHROMIUM, RULES, Site, sign_in
+from tests.pages.test_browser import browser as browser
+
+SEED = "from tests.pages.seed_workspace import seed; seed()"
+ACTION, FRAGMENT, FILE = "takes a form and redirects", "a part of a page", "a file or data"
+UNUSED = "not linked: accounts are made by administrators, and there is no e-mail or social sign-in"
+SIGNED_OUT = "-"
+
+# Name of the address -> the pages that stand behind it; {…} is filled in from what the seed made.
+PAGES: dict[str, tuple[str, ...]] = {
+    "account_login": (SIGNED_OUT + "/accounts/login/",),
+    "account_logout": ("/accounts/logout/",),
+    "account_reset_password": (SIGNED_OUT + "/accounts/password/reset/",),
+    "account_change_password": ("/accounts/password/change/",),
+    "mfa_index": ("/accounts/2fa/",),
+    "detection:analyses": ("/", "/?q=nothing-like-this"),
+    "detection:job": (
+        "/analyses/{job}/",
+        "/analyses/{picture_job}/",
+        "/analyses/{voice_job}/",
+        "/analyses/{failed_job}/",
+    ),
+    "detection:delete": ("/analyses/{job}/delete/",),
+    "detection:thresholds": ("/settings/thresholds/", "/settings/thresholds/?kind=image&host=example.org"),
+    "detection:threshold_new": ("/settings/thresholds/new/",),
+    "detection:threshold_profile": ("/settings/thresholds/{profile}/", "/settings/thresholds/{shipped}/"),
+    "detection:threshold_change": ("/settings/thresholds/{profile}/change/",),
+    "detection:threshold_retire": ("/settings/thresholds/{profile}/retire/",),
+    "detection:threshold_proposal": (
+        "/settings/thresholds/proposals/{proposal}/",
+        "/settings/thresholds/proposals/{approved}/",
+    ),
+    "reports:dashboard": ("/dashboard/", "/dashboard/?period=30"),
+    "reports:design": ("/design/",),
+    "reports:report": ("/analyses/{job}/report",),
+    "review:queue": ("/review/", "/review/?state=decided"),
+    "review:case": ("/review/cases/{clip}/", "/review/cases/{decided}/", "/review/cases/{voice}/"),
+    "review:job_appeals": ("/review/jobs/{job}/appeals/",),
+    "review:mentions": ("/review/mentions/",),
+    "review:preferences": ("/review/preferences/",),
+    "review:statistics": ("/review/statistics/",),
+    "review:settings": ("/review/settings/",),
+    "review:known_items": ("/review/known/",),
+    "review:appeal": (SIGNED_OUT + "{appeal}",),
+}
+OTHERS: dict[str, str] = {
+    **dict.fromkeys(
+        ["detection:upload", "detection:cancel", "detection:rerun", "detection:threshold_decide", "review:take",
+         "review:bulk", "review:undo_batch", "review:undo", "review:next", "review:previous", "review:claim",
+         "review:release", "review:decide", "review:note", "review:annotate", "review:remove_annotation",
+         "review:thresholds", "review:harsh", "review:for_job", "review:open", "review:make_appeal_link",
+         "review:revoke_appeal_link", "review:remove_known_item"],
+        ACTION,
+    ),
+    **dict.fromkeys(["detection:analyses_rows", "detection:job_panel", "review:rows", "review:claim_bar",
+                     "reports:dashboard_panel"], FRAGMENT),
+    **dict.fromkeys(["detection:jump", "detection:media_file", "detection:thumbnail", "detection:artifact",
+                     "mfa_download_recovery_codes"], FILE),
+    **dict.fromkeys(
+        ["account_inactive", "account_signup", "account_email", "account_email_verification_sent",
+         "account_set_password", "account_confirm_login_code", "account_confirm_email", "socialaccount_signup",
+         "socialaccount_login_cancelled", "socialaccount_login_error", "socialaccount_connections"],
+        UNUSED,
+    ),
+    **dict.fromkeys(
+        ["account_reauthenticate", "account_reset_password_from_key", "account_reset_password_from_key_done",
+         "account_reset_password_done", "mfa_authenticate", "mfa_reauthenticate", "mfa_activate_totp",
+         "mfa_deactivate_totp", "mfa_view_recovery_codes", "mfa_generate_recovery_codes"],
+        "a step on the way of signing in, in the frame of the pages that are walked",
+    ),
+}  # fmt: skip
+FOREIGN = ("admin/", "v1/", "accounts/social/")  # Django's back office, the API and its documentation, old addresses
+
+WALK = [address for addresses in PAGES.values() for address in addresses]
+browsing = [
+    pytest.mark.browser,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
+]
+
+
+def names(patterns: Any, path: str = "", room: str = "") -> Iterator[tuple[str, str]]:
+    """Every address of the product: its name with its namespace, and its path."""
+    for pattern in patterns:
+        here = path + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from names(pattern.url_patterns, here, pattern.namespace or room)
+        elif isinstance(pattern, URLPattern):
+            yield f"{room}:{pattern.name}" if room else str(pattern.name), here
+
+
+def test_every_address_is_walked_or_says_why_not():
+    known = {name: path for name, path in names(get_resolver().url_patterns) if not path.startswith(FOREIGN)}
+    unknown = {name: path for name, path in known.items() if name not in PAGES and name not in OTHERS}
+    assert unknown == {}, "list it in PAGES, or in OTHERS with the reason why it is no page"
+    assert set(PAGES) | set(OTHERS) <= set(known), "gone: take it out of PAGES or OTHERS"
+    assert not set(PAGES) & set(OTHERS)
+
+
+# In the browser -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("site"), SEED)
+    yield site
+    site.stop()
+
+
+@pytest.fixture(scope="module")
+def signed_in(site: Site, browser: Browser) -> Any:
+    context = browser.new_context()
+    page = context.new_page()
+    sign_in(page, site, "ada")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def go(site: Site, browser: Browser, signed_in: Any) -> Iterator[Any]:
+    contexts = []
+
+    def open_(address: str, **options: Any) -> Page:
+        is_out = address.startswith(SIGNED_OUT)
+        state = {} if is_out else {"storage_state": signed_in}
+        context = browser.new_context(**({"viewport": {"width": 1440, "height": 900}} | state | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(site.url + address.removeprefix(SIGNED_OUT).format(**site.jobs))
+        page.wait_for_load_state("networkidle")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+
+
+def apply(*marks: Any) -> Any:
+    def decorate(function: Any) -> Any:
+        for mark in marks:
+            function = mark(function)
+        return function
+
+    return decorate
+
+
+@apply(*browsing)
+@pytest.mark.parametrize("address", WALK)
+def test_a_page(go, address):
+    page = go(address)
+    assert page.locator("h1").count() == 1
+    for summary in page.locator("main details:not([open]) > summary").all():
+        if summary.is_visible():
+            summary.click()
+    for width in (1440, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+            page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            found = Axe().run(page, options={"runOnly": RULES})
+            assert found.violations_count == 0, f"{width} {theme}\n{found.generate_report()}"
+    for width in (720, 390):  # 1440 at 200 % zoom, and a phone
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width
+
+
+REACHABLE = """() => {
+  const wanted = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
+  const groups = new Set();
+  const found = [...document.querySelectorAll(wanted)].filter((element) => {
+    if (element.disabled || element.tabIndex < 0) return false;
+    if (element.closest("dialog:not([open]), [inert], iframe")) return false;
+    if (!element.checkVisibility({ visibilityProperty: true })) return false;
+    if (element.type === "radio") { // one stop for the group
+      const key = `${element.form?.action} ${element.name}`;
+      if (groups.has(key)) return false;
+      groups.add(key);
+    }
+    return true;
+  });
+  found.forEach((element, number) => { element.dataset.stop = element.type === "radio" ? element.name : number; });
+  return found.map((element) => [element.dataset.stop, element.outerHTML.slice(0, 120)]);
+}"""
+FOCUSED = """() => {
+  const element = document.activeElement;
+  if (!element || element === document.body) return null;
+  const rings = [element, element.parentElement, element.parentElement?.parentElement];
+  if (element.labels) rings.push(...element.labels);
+  // A native player marks its own buttons inside, where a page cannot look.
+  const isMarked = element.matches("video, audio") || rings.some((one) => {
+    if (!one) return false;
+    const style = getComputedStyle(one);
+    return style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1;
+  });
+  return [element.dataset.stop ?? (element.type === "radio" ? element.name : ""), isMarked,
+          element.outerHTML.slice(0, 120)];
+}"""
+
+
+@apply(*browsing)
+@pytest.mark.parametrize("address", WALK)
+def test_tab_reaches_everything_and_shows_where_it_is(go, address):
+    page = go(address)
+    stops = dict(page.evaluate(REACHABLE))
+    page.evaluate("document.activeElement?.blur()")
+    seen, unmarked, rounds = set(), set(), 0
+    for _ in range(2 * len(stops) + 40):  # native players have stops of their own inside
+        page.keyboard.press("Tab")
+        here = page.evaluate(FOCUSED)
+        if here is None:
+            rounds += 1  # the walk may begin in the middle: a field of the page may have asked for the focus
+            if rounds > 2:
+                break
+            continue
+        seen.add(here[0])
+        if not here[1]:
+            unmarked.add(here[2])
+        if set(stops) <= seen:
+            break
+    assert {stop: html for stop, html in stops.items() if stop not in seen} == {}
+    assert unmarked == set()
+
+
+@apply(*browsing)
+def test_titles_are_unique_and_say_where_one_is(go, site):
+    page = go("/dashboard/")
+    titles: dict[str, str] = {}
+    for name, addresses in PAGES.items():
+        address = addresses[0]
+        if address.startswith(SIGNED_OUT):
+            continue
+        text = page.request.get(site.url + address.format(**site.jobs)).text()
+        found = re.search(r"<title>(.*?)</title>", text, re.DOTALL)
+        assert found, address
+        title = " ".join(found[1].split())
+        assert title not in titles, f"{name} and {titles[title]} are both called {title}"
+        titles[title] = name
+    assert all(title not in ("", "Deepfake Detection") for title in titles)
+
+
+# The shell around them ------------------------------------------------------------------------------------------------
+
+
+@apply(*browsing)
+def test_the_palette_finds_pages_actions_and_analyses_and_gives_the_focus_back(go):
+    page = go("/dashboard/")
+    pause = page.get_by_role("button", name="Pause refreshing")
+    pause.focus()
+    page.keyboard.press("Control+k")
+    box = page.get_by_role("combobox", name="Page, action")
+    expect(box).to_be_focused()
+    box.fill("clip-inter")
+    option = page.get_by_role("option")
+    expect(option.first).to_contain_text("clip-interview-statement.mp4")
+    found = Axe().run(page, options={"runOnly": RULES})
+    assert found.violations_count == 0, found.generate_report()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(pause).to_be_focused()
+    page.keyboard.press("Control+k")
+    box.fill("light dark")
+    expect(option.first).to_contain_text("Switch between light and dark")
+    page.keyboard.press("Enter")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.keyboard.press("Control+k")
+    box.fill("clip-inter")
+    expect(option.first).to_contain_text("clip-interview-statement.mp4")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("clip-interview-statement.mp4")
+
+
+@apply(*browsing)
+def test_g_and_a_letter_goes_there_unless_one_types_or_has_switched_it_off(go):
+    page = go("/")
+    page.keyboard.press("g")
+    page.keyboard.press("d")
+    page.wait_for_url("**/dashboard/")
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("g")
+    page.keyboard.press("a")
+    page.wait_for_url(lambda url: url.endswith("/"))
+    page.wait_for_load_state("networkidle")
+    page.get_by_label("Search", exact=True).fill("")
+    page.keyboard.type("gd")
+    expect(page.get_by_label("Search", exact=True)).to_have_value("gd")
+    page.get_by_role("heading", level=1).click()
+    page.keyboard.press("?")
+    sheet = page.get_by_role("dialog", name="Keys")
+    expect(sheet).to_contain_text("Dashboard")
+    found = Axe().run(page, options={"runOnly": RULES})
+    assert found.violations_count == 0, found.generate_report()
+    sheet.get_by_label("Single keys work").uncheck()
+    expect(page.get_by_text("Single keys are off.")).to_be_visible()
+    page.keyboard.press("g")
+    page.keyboard.press("d")
+    page.wait_for_timeout(300)
+    assert "/dashboard/" not in page.url
+    page.get_by_role("button", name="Undo").click()
+    page.keyboard.press("g")
+    page.keyboard.press("d")
+    page.wait_for_url("**/dashboard/")
+
+
+@apply(*browsing)
+def test_the_sheet_of_a_review_page_holds_its_own_keys_too(go):
+    page = go("/review/")
+    page.keyboard.press("?")
+    sheet = page.get_by_role("dialog", name="Keys")
+    expect(sheet).to_contain_text("Take the next free case")
+    expect(sheet).to_contain_text("Go to a page, an action or an analysis")
+
+
+@apply(*browsing)
+def test_the_sheet_collects_what_modules_export(go):
+    page = go("/dashboard/")
+    page.keyboard.press("p")
+    expect(page.get_by_role("button", name="Pause refreshing")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("Pause refreshing, or go on")
+    page.keyboard.press("Escape")
+    page.goto(page.url.replace("/dashboard/", "/settings/thresholds/"))
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("Go to a page, an action or an analysis")
+    expect(page.get_by_role("dialog", name="Keys")).not_to_contain_text("Pause refreshing")
+
+
+@apply(*browsing)
+def test_a_lost_connection_is_told_and_found_again(go):
+    page = go("/dashboard/")
+    banner = page.get_by_text("No connection to the server.")
+    expect(banner).to_be_hidden()
+    page.context.set_offline(True)
+    expect(banner).to_be_visible()
+    page.context.set_offline(False)
+    expect(banner).to_be_hidden()
+
+
+@apply(*browsing)
+def test_without_a_script_there_is_no_dead_button(go):
+    page = go("/dashboard/", java_script_enabled=False)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Dashboard")
+    for name in ("Go to", "Switch between light and dark", "Pause refreshing"):
+        expect(page.get_by_role("button", name=name)).to_have_count(0)
+
+
+@apply(*browsing)
+def test_nothing_jumps_while_the_page_loads(go):
+    """Cumulative layout shift of the frame and the dashboard, as browsers measure it."""
+    page = go("/dashboard/")
+    page.evaluate(
+        "new PerformanceObserver((list) => { window.shift = (window.shift || 0) + list.getEntries()"
+        ".reduce((sum, entry) => sum + entry.value, 0); }).observe({ type: 'layout-shift', buffered: true })"
+    )
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.shift || 0") < 0.02
