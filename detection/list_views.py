@@ -31,7 +31,7 @@ from detection.querysets import JobQuerySet
 
 MOST_STATES = 100  # jobs that an open page asks the state of at once
 MORE_FILTERS = ("review", "reviewer", "uploader", "domain", "score_from", "score_to", "within", "since", "until")
-EXPORT_PART = "reports/_export.html"  # the reports app's own controls for a selection, where it has them
+EXPORT_PART = "reports/_export.html"  # the reports app's menu for the list as it is filtered, where it has one
 
 
 # The list -------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ from accounts import audit
 from accounts.models import Organization, User
 from deepfake.errors import DomainError
 from detection.forms import AnalysisFilter
-from detection.models import Job
 from reports.downloads import off_the_loop
 from reports.moments import moment
 
@@ -71,12 +70,18 @@ def response(asked: QueryDict, *, organization: Organization, actor: User | None
     """Answer with the organisation's analyses behind the filters in `asked`. Raises DomainError."""
     if wanted not in WRITERS:
         raise DomainError(f"format must be one of {', '.join(WRITERS)}.", "format_unknown")
-    filters = AnalysisFilter(asked)
+    filters = AnalysisFilter(asked, organization=organization)
     if not filters.is_valid():  # the page leaves such a filter out and says so; a file could not say it
         sentences = [str(error) for errors in filters.errors.values() for error in errors]
         raise DomainError(" ".join(sentences), "filter_invalid", fields=_plain_errors(filters))
     until = timezone.now()
-    jobs = filters.apply(Job.objects.visible_to(organization)).filter(created_at__lte=until)
+    jobs = filters.rows().filter(created_at__lte=until)
+    if filters.found is not None and filters.found.is_cut:
+        raise DomainError(
+            "More items fit the text than one search looks at, so the file would be incomplete. Add a word, or filter "
+            "by date or verdict instead.",
+            "search_too_wide",
+        )
     _record(organization, actor, filters, wanted, jobs.count())
     suffix, content_type, write = WRITERS[wanted]
     answer = StreamingHttpResponse(

@@ -7,19 +7,19 @@ import { makeZoom } from "./zoom.js";
 
 // For a sheet of shortcuts; all work while something inside the player has the focus.
 export const KEYS = [
-  { keys: ", .", does: "One frame back, one frame on" },
-  { keys: "Space", does: "Play or pause (timeline in focus)" },
-  { keys: "← →", does: "To the window before or after (timeline in focus)" },
-  { keys: "Shift ← →", does: "One second back or on (timeline in focus)" },
-  { keys: "Home End", does: "To the beginning or the end (timeline in focus)" },
-  { keys: "[ ]", does: "Slower, faster" },
-  { keys: "l", does: "Repeat the marked stretch at this moment, or stop repeating" },
-  { keys: "h", does: "Heatmap on or off" },
-  { keys: "d", does: "Fine detail on or off" },
-  { keys: "f", does: "Boxes around faces on or off" },
-  { keys: "o", does: "Follow the next person" },
-  { keys: "+ − 0", does: "Larger, smaller, whole picture (picture in focus)" },
-  { keys: "Arrows", does: "Move an enlarged picture (picture in focus)" },
+  { keys: ", .", does: "One frame back, one frame on", when: "[data-player]" },
+  { keys: "Space", does: "Play or pause (timeline in focus)", when: "[data-player]" },
+  { keys: "← →", does: "To the window before or after (timeline in focus)", when: "[data-player]" },
+  { keys: "Shift ← →", does: "One second back or on (timeline in focus)", when: "[data-player]" },
+  { keys: "Home End", does: "To the beginning or the end (timeline in focus)", when: "[data-player]" },
+  { keys: "[ ]", does: "Slower, faster", when: "[data-player]" },
+  { keys: "l", does: "Repeat the marked stretch at this moment, or stop repeating", when: "[data-player]" },
+  { keys: "h", does: "Heatmap on or off", when: "[data-player]" },
+  { keys: "d", does: "Fine detail on or off", when: "[data-player]" },
+  { keys: "f", does: "Boxes around faces on or off", when: "[data-player]" },
+  { keys: "o", does: "Follow the next person", when: "[data-player]" },
+  { keys: "+ − 0", does: "Larger, smaller, whole picture (picture in focus)", when: "[data-player]" },
+  { keys: "Arrows", does: "Move an enlarged picture (picture in focus)", when: "[data-player]" },
 ];
 
 export function init(root) {

@@ -13,6 +13,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 
 from accounts.models import AuditLog
+from detection import search
 from detection.models import Job, JobStatus
 from reports import exports
 from tests import factories
@@ -178,3 +179,16 @@ def test_parquet_leaves_in_groups_and_keeps_nothing(monkeypatch) -> None:
     file = pq.ParquetFile(io.BytesIO(b"".join(parts)))
     assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [2, 2, 1]
     assert file.read(["filename"]).column(0).to_pylist() == [f"ü{number}" for number in range(5)]
+
+
+def test_a_search_that_saw_only_a_part_gives_no_file(client, alice, jobs, monkeypatch) -> None:
+    monkeypatch.setattr(search, "MOST", 2)
+    client.force_login(alice)
+    response = client.get(f"{URL}?format=csv&q=item", headers={"Accept": "application/json"})
+    assert (response.status_code, response.json()["code"]) == (400, "search_too_wide")
+    assert "menu" in client.get("/?q=item").content.decode()
+
+
+def test_the_list_offers_its_export_as_it_is_filtered(client, vera, jobs) -> None:
+    client.force_login(vera)
+    assert "/analyses/export?label=fake&amp;format=csv" in client.get("/?label=fake").content.decode()
