@@ -58,15 +58,15 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         "states": _states(found, to_list),
         "verdicts": _verdicts(found, to_list),
         "hosts": [(host or "no host", n, to_list(domain=host) if host else "") for host, n in found.hosts],
-        "uploaders": _uploaders(found, organization, viewer),
+        "uploaders": _uploaders(found, organization, viewer, to_list),
         "latency": _latency(found, to_list),
         "review": _review(found, viewer),
         "waiting_s": (timezone.now() - found.oldest_at).total_seconds() if found.oldest_at else None,
         "links": {
             "all": to_list(),
-            "queued": _anytime(state=JobStatus.QUEUED),
-            "running": _anytime(state=JobStatus.RUNNING),
-            "failed": to_list(state=JobStatus.FAILED),
+            "queued": _anytime(status=JobStatus.QUEUED),
+            "running": _anytime(status=JobStatus.RUNNING),
+            "failed": to_list(status=JobStatus.FAILED),
         },
         "failed": found.states.get(JobStatus.FAILED, 0),
         "top": TOP,
@@ -83,7 +83,7 @@ class _Links:
         return self.on(self._period.first, self._period.last, **query)
 
     def on(self, first: Any, last: Any, **query: str) -> str:
-        return _anytime(**query, **{"from": first.isoformat(), "to": last.isoformat()})
+        return _anytime(**query, since=first.isoformat(), until=last.isoformat())
 
 
 def _anytime(**query: str) -> str:
@@ -138,7 +138,7 @@ def _marks(labels: list[str], wanted: int = 6) -> list[tuple[str, str]]:
 
 def _states(found: Figures, to_list: _Links) -> list[tuple[str, int, str]]:
     return [
-        (str(JobStatus(state).label), found.states[state], to_list(state=state))
+        (str(JobStatus(state).label), found.states[state], to_list(status=state))
         for state in JobStatus.values
         if found.states.get(state)
     ]
@@ -151,7 +151,7 @@ def _verdicts(found: Figures, to_list: _Links) -> dict[str, Any]:
         counts = {str(label): found.verdicts.get((kind, label), 0) for label in LABELS}
         query = {"kind": kind} if kind else {}
         cells = [(label, n, to_list(label=label, **query)) for label, n in counts.items()]
-        total = (sum(counts.values()), to_list(state=JobStatus.COMPLETED, **query))
+        total = (sum(counts.values()), to_list(status=JobStatus.COMPLETED, **query))
         rows.append((kind_word(kind), charts.line(counts, [str(label) for label in LABELS]), cells, total))
     totals = [
         (str(label), str(Label(label).label), sum(found.verdicts.get((kind, label), 0) for kind in kinds))
@@ -165,27 +165,32 @@ def _verdicts(found: Figures, to_list: _Links) -> dict[str, Any]:
     }
 
 
-def _uploaders(found: Figures, organization: Organization, viewer: User) -> list[tuple[str, int]]:
-    """Names of colleagues are for administrators, as on the page of review statistics; services are no people."""
+def _uploaders(found: Figures, organization: Organization, viewer: User, to_list: _Links) -> list[tuple[str, int, str]]:
+    """Names of colleagues, and links that would name them, are for administrators, as on the page of review statistics.
+
+    Services are no people; the list keeps those of all keys together.
+    """
     people = User.objects.filter(organization=organization, pk__in=[row[0] for row in found.uploaders if row[0]])
     names = {user.pk: user.get_full_name() or user.get_username() for user in people}
     numbers = {pk: number for number, pk in enumerate(sorted(names), 1)}
     rows = []
     for user, key, key_name, n in found.uploaders:
         if user is None:
-            rows.append((f"{key_name} (API)" if key else "Nobody named", n))
+            rows.append((f"{key_name} (API)" if key else "Nobody named", n, to_list(uploader="api")))
         elif user == viewer.pk:
-            rows.append((f"{names[user]} (you)", n))
+            rows.append((f"{names[user]} (you)", n, to_list(uploader=str(user))))
         elif user not in names:
-            rows.append(("Former member", n))
+            rows.append(("Former member", n, ""))
+        elif viewer.role == Role.ADMIN:
+            rows.append((names[user], n, to_list(uploader=str(user))))
         else:
-            rows.append((names[user] if viewer.role == Role.ADMIN else f"Member {numbers[user]}", n))
+            rows.append((f"Member {numbers[user]}", n, ""))
     return rows
 
 
 def _latency(found: Figures, to_list: _Links) -> list[dict[str, Any]]:
     return [
-        {"kind": kind_word(kind), "times": times, "link": to_list(kind=kind, state=JobStatus.COMPLETED)}
+        {"kind": kind_word(kind), "times": times, "link": to_list(kind=kind, status=JobStatus.COMPLETED)}
         for kind in MediaKind.values
         if (times := found.latency.get(kind))
     ]
