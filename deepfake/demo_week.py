@@ -20,8 +20,17 @@ from django.utils import timezone
 from accounts.models import Organization, Role, User
 from accounts.services import create_user
 from deepfake.demo_media import Variant
-from detection import services, threshold_services
-from detection.models import InferenceResult, Job, JobStatus, Label, Media, ThresholdProfile, ThresholdProposal
+from detection import saved, services, threshold_services
+from detection.models import (
+    InferenceResult,
+    Job,
+    JobStatus,
+    Label,
+    Media,
+    SavedView,
+    ThresholdProfile,
+    ThresholdProposal,
+)
 from detection.threshold_models import ProposalState
 from review import appeals, marks, planting
 from review import services as review_services
@@ -118,7 +127,21 @@ def work(organization: Organization, cast: Cast, truths: dict[str, str], seed: i
     done["decisions"] = Decision.objects.filter(organization=organization).count() - before
     done["appeals"] = _appeal(organization, cast)
     done["proposals"] = _propose(organization, cast)
+    done["views"] = _keep_views(organization, cast)
     return done
+
+
+def _keep_views(organization: Organization, cast: Cast) -> int:
+    if SavedView.objects.filter(organization=organization).exists():
+        return 0
+    wishes = (
+        (cast.admin, "Not settled this week", "label=inconclusive&within=7&sort=uncertain", True),
+        (cast.admin, "Waiting for review", "review=waiting", True),
+        (cast.analyst, "Voices that may be fake", "kind=audio&score_from=50&sort=score_high", False),
+    )
+    for member, name, query, is_shared in wishes:
+        saved.save_view(member=member, name=name, query=query, is_shared=is_shared)
+    return len(wishes)
 
 
 def _finished(organization: Organization, truths: Iterable[str]) -> list[Job]:

@@ -54,7 +54,7 @@ def _newest(jobs: JobQuerySet) -> list[Job]:
 def _of_items(viewer: Any, **which: Any) -> list[Job]:
     """Analyses of the viewer's items. The items are scoped already: asking again would lead past their index."""
     items = list(Media.objects.visible_to(viewer).filter(**which).values_list("pk", flat=True)[:SHOWN])
-    return _newest(Job.objects.filter(media_id__in=items)) if items else []
+    return _newest(Job.objects.filter(media_id__in=items, deleted_at=None)) if items else []
 
 
 def _identity(q: str) -> uuid.UUID | None:

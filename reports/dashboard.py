@@ -127,7 +127,9 @@ def figures(organization: Organization, period: Period) -> Figures:
 
 
 def count(organization: Organization, period: Period) -> Figures:
-    jobs = Job.objects.filter(organization=organization, created_at__gte=period.start, created_at__lt=period.end)
+    jobs = Job.objects.filter(
+        organization=organization, deleted_at=None, created_at__gte=period.start, created_at__lt=period.end
+    )
     parts = _parts(organization, period)
     senders = _summed(part.senders for part in parts).most_common(TOP)
     queue = _queue(organization)
@@ -194,7 +196,9 @@ def _counted(organization: Organization, period: Period, first: int) -> list[_Pa
         *(When(created_at__lt=end, then=Value(number)) for number, end in enumerate(bounds[1:])),
         output_field=IntegerField(),
     )
-    jobs = Job.objects.filter(organization=organization, created_at__gte=bounds[0], created_at__lt=bounds[-1])
+    jobs = Job.objects.filter(
+        organization=organization, deleted_at=None, created_at__gte=bounds[0], created_at__lt=bounds[-1]
+    )
     rows = jobs.order_by().values_list(
         part,
         "media__kind",
@@ -225,7 +229,9 @@ def _summed(counts: Iterable[Counter[Any]]) -> Counter[Any]:
 
 
 def _queue(organization: Organization) -> dict[str, tuple[int, datetime | None]]:
-    active = Job.objects.filter(organization=organization, status__in=[JobStatus.QUEUED, JobStatus.RUNNING])
+    active = Job.objects.filter(
+        organization=organization, deleted_at=None, status__in=[JobStatus.QUEUED, JobStatus.RUNNING]
+    )
     rows = active.order_by().values_list("status").annotate(n=Count("pk"), oldest=Min("created_at"))
     return {status: (n, oldest) for status, n, oldest in rows}
 

@@ -29,7 +29,8 @@ PAGES: dict[str, tuple[str, ...]] = {
     "account_reset_password": (SIGNED_OUT + "/accounts/password/reset/",),
     "account_change_password": ("/accounts/password/change/",),
     "mfa_index": ("/accounts/2fa/",),
-    "detection:analyses": ("/", "/?q=nothing-like-this"),
+    "detection:analyses": ("/", "/?q=nothing-like-this", "/?label=fake&score_from=50&sort=score_high"),
+    "detection:related": ("/analyses/{job}/related/",),
     "detection:job": (
         "/analyses/{job}/",
         "/analyses/{picture_job}/",
@@ -49,6 +50,9 @@ PAGES: dict[str, tuple[str, ...]] = {
     "reports:dashboard": ("/dashboard/", "/dashboard/?period=30"),
     "reports:design": ("/design/",),
     "reports:report": ("/analyses/{job}/report",),
+    "reports:issues": ("/reports/",),
+    "reports:verify_any": (SIGNED_OUT + "/verify/",),
+    "reports:verify": (SIGNED_OUT + "/verify/rpt_00000000000000000000000000000000/",),
     "review:queue": ("/review/", "/review/?state=decided"),
     "review:case": ("/review/cases/{clip}/", "/review/cases/{decided}/", "/review/cases/{voice}/"),
     "review:job_appeals": ("/review/jobs/{job}/appeals/",),
@@ -61,7 +65,9 @@ PAGES: dict[str, tuple[str, ...]] = {
 }
 OTHERS: dict[str, str] = {
     **dict.fromkeys(
-        ["detection:upload", "detection:cancel", "detection:rerun", "detection:threshold_decide", "review:take",
+        ["detection:bulk", "detection:undo_deletion", "detection:save_view", "detection:delete_view",
+         "detection:default_view", "reports:revoke",
+         "detection:upload", "detection:cancel", "detection:rerun", "detection:threshold_decide", "review:take",
          "review:bulk", "review:undo_batch", "review:undo", "review:next", "review:previous", "review:claim",
          "review:release", "review:decide", "review:note", "review:annotate", "review:remove_annotation",
          "review:thresholds", "review:harsh", "review:for_job", "review:open", "review:make_appeal_link",
@@ -70,7 +76,8 @@ OTHERS: dict[str, str] = {
     ),
     **dict.fromkeys(["detection:analyses_rows", "detection:job_panel", "review:rows", "review:claim_bar",
                      "reports:dashboard_panel"], FRAGMENT),
-    **dict.fromkeys(["detection:jump", "detection:media_file", "detection:thumbnail", "detection:artifact",
+    **dict.fromkeys(["detection:jump", "detection:states", "reports:export", "detection:media_file",
+                     "detection:thumbnail", "detection:artifact",
                      "mfa_download_recovery_codes"], FILE),
     **dict.fromkeys(
         ["account_inactive", "account_signup", "account_email", "account_email_verification_sent",
@@ -169,7 +176,7 @@ def test_a_page(go, address):
     assert page.locator("h1").count() == 1
     for summary in page.locator("main details:not([open]) > summary").all():
         if summary.is_visible():
-            summary.click()
+            summary.press("Enter")  # an open menu may lie over the next one
     for width in (1440, 390):
         page.set_viewport_size({"width": width, "height": 900})
         for theme in ("light", "dark"):
@@ -204,8 +211,8 @@ FOCUSED = """() => {
   if (!element || element === document.body) return null;
   const rings = [element, element.parentElement, element.parentElement?.parentElement];
   if (element.labels) rings.push(...element.labels);
-  // A native player marks its own buttons inside, where a page cannot look.
-  const isMarked = element.matches("video, audio") || rings.some((one) => {
+  // A native player, and the calendar button of a date field, mark what is inside them, where a page cannot look.
+  const isMarked = element.matches("video, audio, input[type=date]") || rings.some((one) => {
     if (!one) return false;
     const style = getComputedStyle(one);
     return style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1;
