@@ -170,7 +170,7 @@ BRANCHES: dict[str, BranchSpec] = {
 }
 
 # What the fusion and the face measurements were fitted to: (path below ml_weights/, sha256 hex).
-FUSION: tuple[str, str] = ("fusion/fusion.json", "2b634f04afcf35f845ebd935ce2d50a970b7c7ed0844e59f0569853db145dfab")
+FUSION: tuple[str, str] = ("fusion/fusion.json", "52fcac65a83712805604e8389116ea201717d87fbb7eda03c20626c5ce6aad64")
 PHYSIOLOGY: tuple[str, str] = (
     "physiology/physiology.json",
     "6e0cfe1e9e2d865605280a00f858c17b77af35a2d72a87e1e51359942fb67e0a",
