@@ -114,3 +114,22 @@ def test_the_fusion_is_fitted_to_held_out_speech_scores():
     assert entry is not None
     assert held_out.log_odds("audio", entry) == pytest.approx(float(row["logit"]) / spec.temperature + spec.bias)
     assert held_out.entry_of("audio", "audio/of_a_user.wav", label=1, source="") is None
+
+
+@pytest.mark.parametrize(
+    ("scores", "score", "words"),
+    [
+        ([0.9, 0.95], 0.92, "2 of 2 stretches of speech sound like a speech synthesizer"),
+        (
+            [0.6, 0.7],
+            0.65,
+            "2 of 2 stretches of speech lean towards a speech synthesizer or voice converter, not clearly",
+        ),
+        ([0.6], 0.6, "leans towards a speech synthesizer or voice converter, but not clearly"),
+        ([0.9, 0.2], 0.4, "1 of 2 stretches of speech lean towards synthetic speech, most of all at 0:00"),
+        ([0.1, 0.2], 0.15, "no clear trace"),
+    ],
+)
+def test_the_sentence_is_no_surer_than_the_score(scores, score, words):
+    spans = [Span(float(i), i + 2.0) for i in range(len(scores))]
+    assert words in audio._sentence(spans, scores, score, audio.Condition(8.0, 30.0, 8000.0, 0.0))

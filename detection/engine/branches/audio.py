@@ -201,6 +201,9 @@ def _evidence(
     )
 
 
+SURE_AT = 0.8  # below, stretches beyond an even chance only lean, and the sentence must not sound surer than the score
+
+
 def _skipped(reason: str, words: str) -> Evidence:
     return Evidence("audio", "voice", "skipped", words, reason=reason)
 
@@ -210,15 +213,18 @@ def _sentence(spans: Sequence[Span], scores: Sequence[float], score: float, soun
     where = clock(spans[int(np.argmax(scores))].start_s)
     poor = " The sound is poor, so this says little." if sound.quality < 0.35 else ""
     if score >= 0.5 and len(scores) == 1:
+        if score < SURE_AT:
+            return f"The voice leans towards a speech synthesizer or voice converter, but not clearly.{poor}"
         return f"The voice sounds like the output of a speech synthesizer or voice converter.{poor}"
     if score >= 0.5:
+        sounds = "sound like" if score >= SURE_AT else "lean towards"
         return (
-            f"{max(suspicious, 1)} of {len(scores)} stretches of speech sound like a speech synthesizer or voice "
-            f"converter, most clearly at {where}.{poor}"
+            f"{max(suspicious, 1)} of {len(scores)} stretches of speech {sounds} a speech synthesizer or voice "
+            f"converter, {'most clearly' if score >= SURE_AT else 'not clearly, most of all'} at {where}.{poor}"
         )
     if suspicious:
         return (
-            f"{suspicious} of {len(scores)} stretches of speech sound synthetic, most clearly at {where}; "
+            f"{suspicious} of {len(scores)} stretches of speech lean towards synthetic speech, most of all at {where}; "
             f"the rest does not.{poor}"
         )
     return f"The voice shows no clear trace of a speech synthesizer or voice converter.{poor}"

@@ -220,18 +220,24 @@ def _heatmaps(looks: Sequence[Look], spec: registry.BranchSpec) -> tuple[Heatmap
     )
 
 
+SURE_AT = 0.8  # below, looks beyond an even chance only lean, and the sentence must not sound surer than the score
+
+
 def _sentence(scene: Scene, looks: Sequence[Look], spec: registry.BranchSpec, score: float) -> str:
     suspicious = [one for one in looks if p_fake(one.logit, spec) >= 0.5]
     if scene.media.info.kind == "image":
-        if score >= 0.5:
+        if score >= SURE_AT:
             return "A face in this picture shows traces of having been pasted in or repainted."
+        if score >= 0.5:
+            return "A face in this picture leans towards having been pasted in or repainted, but not clearly."
         return "The faces in this picture show no clear traces of having been pasted in or repainted."
     if score >= 0.5:
         worst = max(suspicious or looks, key=lambda one: one.logit)
+        shows = "show traces of" if score >= SURE_AT else "lean towards"
         return (
-            f"{len(suspicious)} of {len(looks)} looks at faces show traces of a pasted or repainted face, "
-            f"most clearly at {clock(worst.face.time_s)}."
+            f"{len(suspicious)} of {len(looks)} looks at faces {shows} a pasted or repainted face, "
+            f"{'most clearly' if score >= SURE_AT else 'not clearly, most of all'} at {clock(worst.face.time_s)}."
         )
     if suspicious:
-        return f"Only {len(suspicious)} of {len(looks)} looks at faces show traces of a pasted or repainted face."
+        return f"Only {len(suspicious)} of {len(looks)} looks at faces lean towards a pasted or repainted face."
     return f"None of {len(looks)} looks at faces shows traces of a pasted or repainted face."
