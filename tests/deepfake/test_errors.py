@@ -10,7 +10,7 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.test import Client
-from django.urls import path
+from django.urls import include, path
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -70,6 +70,7 @@ urlpatterns = [
     path("v1/validate", Validate.as_view()),
     path("v1/plain/<what>", page),
     path("page/<what>", page),
+    path("", include("deepfake.urls")),  # what the frame of a page links to
 ]
 pytestmark = pytest.mark.urls(__name__)
 

@@ -307,10 +307,10 @@ def test_every_key_of_the_sheet_is_told(open_page, site):
     keys = page.evaluate(
         """async () => {
           const source = [...performance.getEntriesByType("resource")].find((e) => e.name.includes("listkeys")).name;
-          return (await import(source)).KEYS.map((entry) => [entry.keys.join(" "), entry.does]);
+          return (await import(source)).KEYS.map((entry) => [entry.keys, entry.does]);
         }"""
     )
-    assert {name for name, _ in keys} >= {"j", "k", "Enter", "x", "/", "e", "u", "g a", "g r", "g d"}
+    assert {name for name, _ in keys} >= {"j", "k", "Enter", "x", "/", "e", "u"}
     assert all(does for _, does in keys)
 
 

@@ -152,7 +152,7 @@ def go(site: Site, browser: Browser, signed_in: Any) -> Iterator[Any]:
         contexts.append(context)
         page = context.new_page()
         page.goto(site.url + address.removeprefix(SIGNED_OUT).format(**site.jobs))
-        page.wait_for_load_state("load")
+        page.wait_for_load_state("networkidle")
         return page
 
     yield open_
@@ -299,11 +299,11 @@ def test_g_and_a_letter_goes_there_unless_one_types_or_has_switched_it_off(go):
     page.keyboard.press("g")
     page.keyboard.press("d")
     page.wait_for_url("**/dashboard/")
-    page.wait_for_load_state("load")
+    page.wait_for_load_state("networkidle")
     page.keyboard.press("g")
     page.keyboard.press("a")
     page.wait_for_url(lambda url: url.endswith("/"))
-    page.wait_for_load_state("load")
+    page.wait_for_load_state("networkidle")
     page.get_by_label("Search", exact=True).fill("")
     page.keyboard.type("gd")
     expect(page.get_by_label("Search", exact=True)).to_have_value("gd")

@@ -345,7 +345,7 @@ def test_keys_are_listed_for_the_sheet(open_page):
         }""",
         source,
     )
-    assert {"keys", "does"} == set(found[0])
+    assert {"keys", "does", "when"} == set(found[0])
     assert ", ." in [one["keys"] for one in found]
 
 
