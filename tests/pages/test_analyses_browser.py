@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.pages.test_browser import (
     CHROMIUM,
@@ -16,10 +16,10 @@ from tests.pages.test_browser import (
     VERDICT_MS,
     Site,
     check_both_themes,
-    sign_in,
 )
 from tests.pages.test_browser import browser as browser
 from tests.pages.test_browser import open_page as open_page
+from tests.pages.test_browser import session as session
 
 pytestmark = [
     pytest.mark.browser,
@@ -35,18 +35,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("list"), SEED)
     yield site
     site.stop()
-
-
-@pytest.fixture(scope="module")
-def session(site: Site, browser: Browser) -> Any:
-    """Alice's cookies, taken by signing in through the form once."""
-    context = browser.new_context()
-    page = context.new_page()
-    sign_in(page, site)
-    expect(page.get_by_role("heading", name="Analyses", exact=True)).to_be_visible()
-    state = context.storage_state()
-    context.close()
-    return state
 
 
 def rows(page: Page) -> Any:

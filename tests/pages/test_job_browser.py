@@ -9,8 +9,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.pages.seed_analyses import FACE
-from tests.pages.test_browser import CHROMIUM, Site, check_both_themes, sign_in
+from tests.pages.test_browser import CHROMIUM, Site, check_both_themes
 from tests.pages.test_browser import browser as browser
+from tests.pages.test_browser import session as session
 
 pytestmark = [
     pytest.mark.browser,
@@ -26,17 +27,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("site"), SEED)
     yield site
     site.stop()
-
-
-@pytest.fixture(scope="module")
-def session(site: Site, browser: Browser) -> Any:
-    context = browser.new_context()
-    page = context.new_page()
-    sign_in(page, site)
-    expect(page.get_by_role("heading", name="Analyses", exact=True)).to_be_visible()
-    state = context.storage_state()
-    context.close()
-    return state
 
 
 @pytest.fixture
