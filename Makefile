@@ -5,7 +5,7 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 export PORT HOST
 
-.PHONY: help setup setup-dev setup-train run serve test test-services lint types format bench clean
+.PHONY: help setup setup-dev setup-train run serve test test-pages test-services lint types format bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,8 +22,11 @@ setup-train: setup  ## the same plus the pretrained parts that training starts f
 run: setup  ## set up, migrate, make the demo organisation and serve http://127.0.0.1:8000
 	@exec $(PY) manage.py serve --prepare
 
-test: setup-dev  ## run the tests (SQLite, in-memory channels, offline)
-	@$(PY) -m pytest -q $(ARGS)
+test: setup-dev  ## run the tests (SQLite, in-memory channels, offline), but for the walk through every page
+	@$(PY) -m pytest -q -m "not walk" $(ARGS)
+
+test-pages: setup-dev  ## walk every page in Chromium: axe in both themes, narrow screens, 200 % zoom, Tab
+	@$(PY) -m pytest -q -m walk $(ARGS)
 
 test-services: setup-dev  ## tests that touch database, queue or channels, on PostgreSQL and Redis
 	@DATABASE_URL=$${DATABASE_URL:-postgres://postgres@127.0.0.1:5432/test} REDIS_URL=$${REDIS_URL:-redis://127.0.0.1:6379/0} \

@@ -97,6 +97,7 @@ FOREIGN = ("admin/", "v1/", "accounts/social/")  # Django's back office, the API
 WALK = [address for addresses in PAGES.values() for address in addresses]
 browsing = [
     pytest.mark.browser,
+    pytest.mark.walk,
     pytest.mark.timeout(300),
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
 ]
