@@ -142,8 +142,8 @@ def analysis_page(job: Job, result: InferenceResult, media: Media) -> AnalysisPa
             "pieces": _piece_boxes(details),
             "windows": list(timeline.windows) if timeline is not None else [],
         },
-        next_step=words.next_step(result.label, media.kind),
-        steps=words.NEXT_ACTIONS[result.label],
+        next_step=words.next_step(job.review_label or result.label, media.kind),
+        steps=words.NEXT_ACTIONS[job.review_label or result.label],
         abstain_words=words.ABSTAIN_REASONS.get(result.abstain_reason, ""),
         warnings=tuple(details.get("warnings") or ()),
     )

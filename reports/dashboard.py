@@ -203,7 +203,7 @@ def _counted(organization: Organization, period: Period, first: int) -> list[_Pa
         part,
         "media__kind",
         "status",
-        "result__label",
+        "final_label",
         "result__model_version_id",
         "created_by_id",
         "api_key_id",

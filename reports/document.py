@@ -22,7 +22,8 @@ METHOD = (
     "out; it did not count as half a vote.",
     "Their results were joined per channel (picture, voice, lips and speech), then into one calibrated probability "
     "with an interval.",
-    "The item was saved again in ways that platforms use. A verdict that changes by this is given as inconclusive.",
+    "The item was saved again in ways that platforms use. A verdict that turns into its opposite by this is given as "
+    "inconclusive; one that only loses certainty stands, and the band of scores is told.",
     "The verdict follows from the two thresholds printed in this report.",
 )
 LIMITS = (

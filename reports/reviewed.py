@@ -28,7 +28,7 @@ def review_of(job: Job) -> dict[str, Any] | None:
         "label": job.review_label or None,
         "decided_at": moment(job.reviewed_at),
         "opinions": _opinions(closed, _prints_names(job)) if closed else [],
-        "notes_count": Note.objects.filter(case__job=job).count(),
+        "notes_count": Note.objects.filter(case__job=job, decision__undone_at=None).count(),
         "case_id": case.public_id if case else None,
         "thresholds_of_case": _own_thresholds(case),
     }

@@ -62,6 +62,9 @@ def _told(issue: ReportIssue | None) -> dict[str, Any]:
     }
 
 
+ZIP_MARK = b"PK\x03\x04"
+
+
 def _examined(request: HttpRequest, issue: ReportIssue | None) -> FileCheck:
     """Check the file that was sent; it is read from the request and kept nowhere."""
     too_large = FileCheck("error", "This file is too large", "Reports are far smaller. Choose the PDF or JSON itself.")
@@ -74,6 +77,13 @@ def _examined(request: HttpRequest, issue: ReportIssue | None) -> FileCheck:
     if (file.size or 0) > limits.MAX_FILE_BYTES:
         return too_large
     data = file.read()
+    if data.startswith(ZIP_MARK):
+        return FileCheck(
+            "warning",
+            "A bundle is not checked here",
+            "Unpack it and choose the report.pdf or report.json in it. The whole zip is checked by "
+            "`manage.py verify_report`, and `manage.py reproduce` runs it again.",
+        )
     if len(data) > limits.MAX_JSON_BYTES and not data.startswith(b"%PDF-"):
         return too_large
     try:

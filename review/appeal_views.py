@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods
 
 from deepfake.errors import DomainError
 from deepfake.reader_zone import in_readers_zone
+from detection.models import Job
 from review import appeals, limits, words
 from review.forms import AppealForm
 from review.models import AppealLink
@@ -51,7 +52,7 @@ def _page(request: HttpRequest, link: AppealLink, form: AppealForm, status: int 
         "organization": job.organization,
         "kind_words": words.APPEAL_KINDS.get(job.media.kind, "An item"),
         "checked_at": job.finished_at or job.created_at,
-        "check_words": words.APPEAL_CHECKS[result.label],
+        "check_words": _what_stands(job, result.label),
         "reference": job.id.hex[:8],
         "waiting": waiting,
         "elsewhere": waiting is None and job.appeals.unanswered().exists(),
@@ -62,6 +63,11 @@ def _page(request: HttpRequest, link: AppealLink, form: AppealForm, status: int 
     response = render(request, "review/appeal.html", context, status=status)
     response["X-Robots-Tag"] = "noindex, nofollow"
     return response
+
+
+def _what_stands(job: Job, checked: str) -> str:
+    """What people decided, where they did; else what the check said."""
+    return words.APPEAL_DECIDED[job.review_label] if job.review_label else words.APPEAL_CHECKS[checked]
 
 
 def _refuse(request: HttpRequest, wait: int) -> HttpResponse:

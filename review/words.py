@@ -35,6 +35,11 @@ APPEAL_OUTCOMES: dict[str, str] = {
     "real": "We looked again and find no sign that this item was manipulated.",
     "inconclusive": "We looked again and cannot tell whether this item was manipulated.",
 }
+APPEAL_DECIDED: dict[str, str] = {
+    "fake": "The check was looked at by people, who find that it was manipulated.",
+    "real": "The check was looked at by people, who find no sign that it was manipulated.",
+    "inconclusive": "The check was looked at by people, who cannot tell whether it was manipulated.",
+}
 APPEAL_CHECKS: dict[str, str] = {
     "fake": "The check found signs that it was manipulated.",
     "real": "The check found no sign that it was manipulated.",

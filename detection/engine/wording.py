@@ -47,7 +47,7 @@ def _fake(kind: Kind, verdict: Verdict) -> list[str]:
     places = ", ".join(PART[c.channel] for c in suspects)
     first = f"This {THING[kind]} is probably fake ({_chance(verdict)}): {places} {_gives(suspects)} it away"
     return [
-        first + _when(verdict.fake_intervals) + ".",
+        first + _when([i for i in verdict.fake_intervals if i.channel in {c.channel for c in suspects}]) + ".",
         _genuine_rest(verdict.channels),
         _strongest(verdict, 1),
         f"The original {THING[kind]}, straight from the device that made it, could change this result.",
@@ -116,9 +116,11 @@ def _too_little(kind: Kind, verdict: Verdict) -> str:
             "not clear its picture: no check of the picture was able to tell. A person who knows the case should look."
         )
     channel = "voice" if kind == "audio" else "picture"
-    reasons = [e.sentence for e in verdict.evidence if e.state != "scored" and e.channel == channel]
+    unsaid = [e for e in verdict.evidence if e.state != "scored" and e.channel == channel]
+    # The check that looks at every picture says more about the item than one that waits for a face or for movement.
+    reasons = [e.sentence for e in sorted(unsaid, key=lambda e: e.branch != "synthesis")]
     needs = {
-        "image": "a sharper picture of at least 64 by 64 pixels",
+        "image": "a sharper picture that shows some texture, at least 128 by 128 pixels",
         "video": "a sharper clip that shows a face for a few seconds",
         "audio": "at least one second of clear speech",
     }[kind]

@@ -11,7 +11,7 @@ from django.urls import reverse
 from accounts import audit
 from detection import charts, words
 from detection.engine import registry, stability
-from detection.models import BranchScore, JobStatus, Media
+from detection.models import BranchScore, Job, JobStatus, Media
 from tests import factories
 from tests.pages.finished import make_finished
 
@@ -337,3 +337,12 @@ def test_access(client, alice, charlie, organization, name):
     assert client.get(url).status_code == 404
     client.force_login(alice)
     assert client.put(url).status_code == 405
+
+
+def test_what_people_decided_leads_the_advice(client, alice, organization):
+    job = make_finished(organization, alice)
+    Job.objects.filter(pk=job.pk).update(review_state="decided", review_label="real", review_decision="override")
+    client.force_login(alice)
+    page = client.get(job.get_absolute_url()).content.decode()
+    assert "decided otherwise: <strong>Real</strong>" in page
+    assert "Do not share or act on this item" not in page

@@ -232,3 +232,10 @@ def test_figures_are_kept_for_a_few_seconds_per_organisation(client, busy, alice
     assert client.get(URL).context["found"].received == 6
     client.force_login(charlie)
     assert client.get(URL).context["found"].received == 0
+
+
+def test_verdicts_are_counted_as_the_list_shows_them(client, busy, organization, alice):
+    Job.objects.filter(pk=busy["fake"].pk).update(review_label="real", final_label="real")
+    totals = found(organization).verdicts
+    assert totals.get(("video", "fake"), 0) == 0
+    assert totals[("video", "real")] == 1

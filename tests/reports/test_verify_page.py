@@ -177,3 +177,9 @@ def test_the_page_keeps_the_strict_policy(client, issued_json) -> None:
     assert " style=" not in page
     assert "<style" not in page
     assert "onclick" not in page
+
+
+def test_a_bundle_is_no_broken_report(client, issued_pdf) -> None:
+    page = drop(client, url(issued_pdf.issue), b"PK\x03\x04rest", "evidence.zip").content.decode()
+    assert "A bundle is not checked here" in page
+    assert "Do not rely on" not in page

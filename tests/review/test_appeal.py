@@ -11,6 +11,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from accounts.models import AuditLog
+from detection.models import Job
 from review import appeals, jobs, limits, services
 from review.models import Appeal, AppealLink, Priority, ReviewCase
 from tests import factories
@@ -226,3 +227,10 @@ def test_who_left_none_is_not(client, bob, link):
     waiting = OrmQ.objects.count()
     services.decide(case=ReviewCase.objects.get(), actor=bob, opinion=opinion(answer="Sorry."))
     assert OrmQ.objects.count() == waiting
+
+
+def test_the_page_says_what_people_decided(client, link, finished):
+    Job.objects.filter(pk=finished.pk).update(review_label="real")
+    page = client.get(appeals.path(link)).content.decode()
+    assert "who find no sign that it was manipulated" in page
+    assert "The check found signs" not in page

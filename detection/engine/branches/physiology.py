@@ -39,6 +39,7 @@ MIN_FRAMES = 8
 BLINK_BELOW = 0.72  # of the median eye opening
 MIN_BLINK_RATE_HZ = 7.0  # a blink lasts 0.1 to 0.4 s: slower sampling misses it
 PULSE_BAND_HZ = (0.7, 3.0)
+EDGE_BPM = 5
 MIN_PULSE_S = 3.0
 MAX_PULSE_GAP_S = 0.6  # shorter gaps between runs are bridged by interpolation
 FLOW_PX = 80
@@ -89,7 +90,9 @@ def sentence(numbers: Numbers, is_fused: bool) -> str:
     if numbers["yaw_range"] is not None:
         parts.append(f"the head turns by {numbers['yaw_range']:.0f}°")
     if numbers["pulse_snr_db"] is not None:
-        clear = numbers["pulse_snr_db"] > 0
+        low, high = (60 * edge for edge in PULSE_BAND_HZ)
+        # A peak at the edge of the band is drift of light or head, not a heart.
+        clear = numbers["pulse_snr_db"] > 0 and low + EDGE_BPM < (numbers["pulse_bpm"] or 0) < high - EDGE_BPM
         parts.append(
             f"a pulse of {numbers['pulse_bpm']:.0f} a minute shows in the skin" if clear else "no clear pulse shows"
         )
