@@ -11,6 +11,7 @@ from django.urls import reverse
 from detection import artifacts as signed
 from detection import charts, words
 from detection.authenticity import Authenticity, authenticity_of
+from detection.engine import registry
 from detection.metadata import Metadata, metadata_of
 from detection.models import BranchScore, ExplanationArtifact, InferenceResult, Job, Label, Media, MediaKind
 
@@ -110,7 +111,7 @@ def analysis_page(job: Job, result: InferenceResult, media: Media) -> AnalysisPa
     detail_maps = _maps(files, urls, media, "frequency_map")
     duration_s = media.duration_s or 0.0
     limits = {"fake_at": result.threshold_fake, "real_below": result.threshold_real}
-    branches = branch_rows(result.branch_scores.all())
+    branches = branch_rows(result.branch_scores.all(), media.kind)
     tags = media.info.get("metadata") or {}
     uncounted = frozenset(row.score.branch for row in branches if row.standing == "shown")
     timeline = charts.timeline(details, duration_s, result.threshold_fake, silent=uncounted)
@@ -152,31 +153,43 @@ def analysis_page(job: Job, result: InferenceResult, media: Media) -> AnalysisPa
 # Branches -------------------------------------------------------------------------------------------------------------
 
 
-def branch_rows(scores: Iterable[BranchScore]) -> tuple[BranchRow, ...]:
-    """Those that weighed most first, then those without weight, then what failed or was left out."""
+def branch_rows(scores: Iterable[BranchScore], kind: str = "") -> tuple[BranchRow, ...]:
+    """Those that weighed most first, then those without weight, then what failed or was left out.
+
+    kind: of the media; a check that counts for it and found nothing is then told from one that never counts.
+    """
     ordered = sorted(scores, key=_branch_order)
     longest = max((abs(score.contribution) for score in ordered), default=0.0)
-    return tuple(_branch_row(score, max(longest, 1.0)) for score in ordered)
+    return tuple(_branch_row(score, max(longest, 1.0), kind) for score in ordered)
 
 
 def _branch_order(score: BranchScore) -> tuple[int, bool, float, str]:
     return _BRANCH_STATES.get(score.state, 3), score.weight <= 0, -abs(score.contribution), score.branch
 
 
-def _branch_row(score: BranchScore, longest: float) -> BranchRow:
+def _branch_row(score: BranchScore, longest: float, kind: str) -> BranchRow:
     share = abs(score.contribution) / longest / 2
     standing = score.state if score.state != "scored" else ("counted" if score.weight > 0 else "shown")
     start = 0.5 if score.contribution >= 0 else 0.5 - share
+    spec = registry.BRANCHES.get(score.branch)
+    is_silent = standing == "shown" and kind == "video" and spec is not None and spec.counts_for("video")
     return BranchRow(
         score=score,
         signal=words.signal_of(score.branch),
         standing=standing,
-        standing_words=_standing_words(score, standing),
+        standing_words=FOUND_NOTHING if is_silent else _standing_words(score, standing),
         bar_x=charts.percent(start),
         bar_width=charts.percent(share),
-        explained=words.signal_of(score.branch).weightless if standing == "shown" else "",
+        explained=words.ONE_SIDED
+        if is_silent
+        else words.signal_of(score.branch).weightless
+        if standing == "shown"
+        else "",
         facts=_plain_facts(score.data),
     )
+
+
+FOUND_NOTHING = "Counts, but found nothing: adds nothing to this score"
 
 
 def _standing_words(score: BranchScore, standing: str) -> str:

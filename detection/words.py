@@ -114,6 +114,12 @@ BETTER_COPIES: dict[str, str] = {
 }
 
 
+ONE_SIDED = (
+    "In clips a check of the picture can only add suspicion. One that finds nothing says nothing, because a fake of "
+    "another make would pass it as well; so it cannot outvote a check that found something, nor call the clip real."
+)
+
+
 def next_step(label: str, kind: str) -> str:
     """Return what to do now, for the kind of media: a still has no longer copy."""
     return NEXT_STEPS[label].format(copy=BETTER_COPIES.get(kind, "sharper copy"))

@@ -346,3 +346,15 @@ def test_what_people_decided_leads_the_advice(client, alice, organization):
     page = client.get(job.get_absolute_url()).content.decode()
     assert "decided otherwise: <strong>Real</strong>" in page
     assert "Do not share or act on this item" not in page
+
+
+def test_a_check_that_found_nothing_is_told_from_one_that_never_counts(client, alice, organization):
+    job = make_finished(organization, alice)
+    BranchScore.objects.filter(result__job=job, branch__in=("spatial", "temporal")).update(
+        state="scored", score=0.2, weight=0, contribution=0
+    )
+    client.force_login(alice)
+    page = client.get(job.get_absolute_url()).content.decode()
+    assert page.count("Counts, but found nothing: adds nothing to this score") == 1
+    assert "so it cannot outvote a check that found something" in page
+    assert "Does not count towards the score" in page
