@@ -130,7 +130,7 @@ def _work(crew: Crew, command: BaseCommand) -> None:
         crew.stop(settings.STOP_GRACE_S)
         own_loop.call_soon_threadsafe(own_loop.stop)
 
-    _on_signals(stop)
+    _on_signals(stop, own_loop)
     loop.set_server_loop(own_loop)
     crew.start()
     _warm_up()
@@ -153,17 +153,24 @@ def _warm_up() -> None:
     threading.Thread(target=load, name="warm-up", daemon=True).start()
 
 
-def _on_signals(stop: Any) -> None:
-    """The first SIGTERM or SIGINT stops in order, the second at once."""
+def _on_signals(stop: Any, idle_loop: asyncio.AbstractEventLoop | None = None) -> None:
+    """The first SIGTERM or SIGINT stops in order, the second at once.
 
-    def handle(number: int, frame: object) -> None:
+    idle_loop: the main thread's, where nothing else wakes it. A signal that comes in the instant before such a loop
+    begins to wait would be heard only at its next event, which may never come; the loop's own handlers wake it.
+    """
+
+    def handle(number: int, frame: object = None) -> None:
         if loop.stopping.is_set():
             _leave(1)
         loop.stopping.set()
         threading.Thread(target=_stop_and_say_so, args=(stop,), name="stop", daemon=True).start()
 
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if idle_loop is None:
+            signal.signal(number, handle)
+        else:
+            idle_loop.add_signal_handler(number, handle, number)
     faulthandler.register(signal.SIGUSR1)  # what every thread is doing, to standard error: for a server that hangs
 
 
