@@ -155,7 +155,7 @@ def test_frame_and_heatmap_stand_side_by_side(finished) -> None:
 
 
 def test_a_container_that_claims_absurd_numbers_gets_its_report(finished, alice) -> None:
-    finished.media.info = {"fps": 25.0, "frame_count": 2**63, "metadata": {"Title": "\u0000\uffff<b>"}}
+    finished.media.info = {"fps": 25.0, "frame_count": 2**63, "metadata": {"Title": "\uffff<b>"}}
     finished.media.save()
     found = json.loads(services.issue(job=finished, wanted="json", actor=alice).json)
     assert found["item"]["facts"]["frame_count"] == str(2**63)
