@@ -91,4 +91,4 @@ def _cancel(job: Job, actor: User) -> None:
 
 def offer_own() -> None:
     offer(Action("rerun", "Run again", "Run again: {}.", "again", _rerun, lambda member: member.can_submit, 10))
-    offer(Action("cancel", "Stop analyses", "Stopped: {}.", "stop", _cancel, lambda member: member.can_submit, 20))
+    offer(Action("cancel", "Stop them", "Stopped: {}.", "stop", _cancel, lambda member: member.can_submit, 20))
