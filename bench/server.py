@@ -25,7 +25,7 @@ from importlib import import_module
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from accounts.models import Organization, User
-from accounts.services import create_api_key
+from accounts.api_keys import create_api_key
 org = Organization.objects.create(name="Bench", slug="bench")
 user = User.objects.create(username="bench", email="bench@example.com", organization=org, role="analyst")
 _, key = create_api_key(organization=org, scopes=["detect:read", "detect:write"], name="bench")

@@ -86,7 +86,7 @@ def _write_overlay(scene: Scene, branch: str, heatmap: Heatmap, number: int, out
     return Artifact(
         kind=heatmap.kind,
         path=name,
-        caption=f"Where the {words} looked{where}: bright parts spoke for a fake ({heatmap.score:.2f}).",
+        caption=f"Where the {words} looked{where}: bright parts looked most like a fake to it.",
         frame_index=heatmap.frame_index,
         time_s=heatmap.time_s,
         track=heatmap.track,

@@ -239,7 +239,7 @@ def fuse(
         model_version=model_version,
         seconds=dict(seconds or {}),
     )
-    return replace(verdict, rationale=wording.rationale(kind, verdict))
+    return replace(verdict, rationale=wording.rationale(kind, verdict, doubtful=doubtful_channel(opinions)))
 
 
 def settle(
@@ -393,17 +393,39 @@ def contributions_of(opinions: Sequence[ChannelOpinion]) -> dict[str, float]:
 
     A channel passes on its terms by the slope of the noisy-or, d overall / d channel = p_channel / p_overall.
     """
-    if not opinions:
-        return {}
-    total = noisy_or(opinions, np.array([[o.logit for o in opinions]]))[0]
     result: dict[str, float] = {}
-    for i, opinion in enumerate(opinions):
-        alone = [o if j == i else _silenced(o) for j, o in enumerate(opinions)]
-        p_channel = noisy_or(alone, np.array([[o.logit for o in alone]]))[0]
-        slope = float(p_channel / total) if total > 0 else 0.0
+    for opinion, slope in zip(opinions, _slopes(opinions), strict=True):
         for branch, term in opinion.terms.items():
             result[branch] = result.get(branch, 0.0) + slope * term
     return result
+
+
+def doubtful_channel(opinions: Sequence[ChannelOpinion]) -> Channel | None:
+    """Return the channel that a doubt comes from: what its checks found raised the overall score, and more than any
+    other channel's; and it is the likeliest of them to be fake, as the noisy-or counts it.
+
+    None where these are not one and the same, or only one channel was looked at. A channel's own score is no measure:
+    it stands near an even chance where nothing was found.
+    """
+    slopes = {o.channel: slope for o, slope in zip(opinions, _slopes(opinions), strict=True) if not o.is_prior_free}
+    if len(slopes) < 2:
+        return None
+    added = {o.channel: slopes[o.channel] * sum(o.terms.values()) for o in opinions if o.channel in slopes}
+    most = max(added, key=lambda channel: added[channel])
+    return most if added[most] > 0 and slopes[most] == max(slopes.values()) else None
+
+
+def _slopes(opinions: Sequence[ChannelOpinion]) -> list[float]:
+    """Return p_channel / p_overall of each channel, with p_channel as it enters the noisy-or."""
+    if not opinions:
+        return []
+    total = noisy_or(opinions, np.array([[o.logit for o in opinions]]))[0]
+    found = []
+    for i in range(len(opinions)):
+        alone = [o if j == i else _silenced(o) for j, o in enumerate(opinions)]
+        p_channel = noisy_or(alone, np.array([[o.logit for o in alone]]))[0]
+        found.append(float(p_channel / total) if total > 0 else 0.0)
+    return found
 
 
 def _silenced(opinion: ChannelOpinion) -> ChannelOpinion:

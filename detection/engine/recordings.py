@@ -174,7 +174,7 @@ def open_recording(file: Any, arguments: dict[str, Any]) -> Iterator[Recording]:
         recording.rewind()
     except DAMAGED as error:
         raise MediaUnreadable(
-            "This recording cannot be opened: its header or index is missing or damaged, "
+            "This file cannot be opened: its header or index is missing or damaged, "
             f"often because an upload was cut off. {_resend(arguments)}"
         ) from error
     try:
@@ -189,7 +189,7 @@ def open_recording(file: Any, arguments: dict[str, Any]) -> Iterator[Recording]:
         if recording.audio is not None and not recording.scan.audio_packets:
             recording.audio = None
         if recording.video is None and recording.audio is None:
-            raise MediaUnreadable(f"This recording is empty: it holds no frames and no sound. {_resend(arguments)}")
+            raise MediaUnreadable(f"This file is empty: it holds no frames and no sound. {_resend(arguments)}")
         _check_duration(recording)
         yield recording
     finally:

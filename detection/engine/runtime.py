@@ -111,6 +111,7 @@ class _OpenVinoModel:
     def __init__(self, path: Path, cores: int | None = None) -> None:
         import openvino as ov
 
+        _look_at_a_tensor(ov)
         core = ov.Core()
         try:
             # OpenVINO may choose bf16 by itself on newer CPUs: scores would then differ between machines.
@@ -134,6 +135,15 @@ class _OpenVinoModel:
             request = self._local.request = self.compiled.create_infer_request()
         request.infer(list(inputs))
         return {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self.names)}
+
+
+def _look_at_a_tensor(ov: Any) -> None:
+    """Let OpenVINO's bindings build their table of types, while `_lock` keeps every other thread out of them.
+
+    They do it when a tensor's data are first asked for, by Python code, inside a C++ initialiser: a second thread that
+    asks meanwhile waits for the initialiser with the interpreter's lock in hand, and the process stands still for ever.
+    """
+    _ = ov.Tensor(ov.Type.f32, ov.Shape([1])).data
 
 
 def _name(names: set[str], index: int) -> str:

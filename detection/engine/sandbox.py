@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -53,7 +54,7 @@ class ChildLimits:
 class Answer:
     value: dict[str, Any]
     arrays: tuple[NDArray[Any], ...]  # views of shared memory; copy what must outlive the memory saved
-    shield: tuple[str, ...]  # which protections took hold: "seccomp", "namespace", "limits"
+    shield: tuple[str, ...]  # which protections took hold: see shield.py
 
 
 def run(
@@ -79,6 +80,7 @@ def run(
         _zygote.send(json.dumps(request).encode(), files)
         theirs.close()
         status, shield = _wait(ours, limits.wall_s)
+        _note(shield)
         _raise_for(status)
         return _read_answer(memory, shield)
     finally:
@@ -86,6 +88,38 @@ def run(
         theirs.close()
         os.close(memory)
         os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Protections:
+    """What a decoder is behind on this machine."""
+
+    held: tuple[str, ...]
+    open: tuple[str, ...]  # what a decoder could do all the same; tried, not derived
+
+    def __str__(self) -> str:
+        said = f"behind {', '.join(self.held)}"
+        return f"{said}; a decoder can still {' and '.join(self.open)}" if self.open else said
+
+
+@lru_cache(maxsize=1)
+def protections() -> Protections:
+    """Send a job that tries to break out; once per process, since the kernel does not change. Raises EngineError."""
+    answer = run("detection.engine.shield:probe", Path(os.devnull), {}, limits=ChildLimits(wall_s=20.0))
+    return Protections(answer.shield, tuple(str(name) for name in answer.value["open"]))
+
+
+@lru_cache(maxsize=4)
+def _note(shield: tuple[str, ...]) -> None:
+    """Once per process: the log says what protects, loudly where this kernel gives little."""
+    if "seccomp" in shield or "landlock" in shield:
+        logger.info("Decoders run behind %s.", ", ".join(shield))
+    elif shield:
+        logger.warning(
+            "Decoders run behind %s only: this kernel allows neither Landlock nor a system-call filter. "
+            "See docs/security.md.",
+            ", ".join(shield),
+        )
 
 
 def warm_up() -> None:

@@ -27,11 +27,17 @@ FACE_CAVEAT = (
 MAX_INTERVALS = 3
 
 
-def rationale(kind: Kind, verdict: Verdict) -> str:
-    """Return two to four short sentences: what we found, where, what spoke for it, what would change our mind."""
+def rationale(kind: Kind, verdict: Verdict, *, doubtful: Channel | None = None) -> str:
+    """Return a few short sentences: what we found, where, what spoke for it, what would change our mind.
+
+    doubtful: the channel that a doubt comes from, where that can be told (`fusion.doubtful_channel`).
+    """
     if verdict.score is None or verdict.abstain_reason == "too_little_evidence":
         return _too_little(kind, verdict)
-    sentences = {"fake": _fake, "real": _real, "inconclusive": _open}[verdict.label](kind, verdict)
+    if verdict.label == "inconclusive":
+        sentences = _open(kind, verdict, doubtful)
+    else:
+        sentences = {"fake": _fake, "real": _real}[verdict.label](kind, verdict)
     return " ".join(s for s in sentences if s)
 
 
@@ -50,6 +56,7 @@ def _fake(kind: Kind, verdict: Verdict) -> list[str]:
         first + _when([i for i in verdict.fake_intervals if i.channel in {c.channel for c in suspects}]) + ".",
         _genuine_rest(verdict.channels),
         _strongest(verdict, 1),
+        _when_saved_again(verdict),
         f"The original {THING[kind]}, straight from the device that made it, could change this result.",
     ]
 
@@ -66,11 +73,28 @@ def _real(kind: Kind, verdict: Verdict) -> list[str]:
         f"We found no sign that this {THING[kind]} is fake (chance of a fake {_chance(verdict)}). "
         f"We checked {checked}.",
         _strongest(verdict, -1),
+        _when_saved_again(verdict),
         "That is no proof: a method that we have never seen, or an edit of another kind, can go unnoticed.",
     ]
 
 
-def _open(kind: Kind, verdict: Verdict) -> list[str]:
+def _when_saved_again(verdict: Verdict) -> str:
+    """Return what re-saving does to a label that stands: whoever holds a copy may be told less. Blank if it holds."""
+    if verdict.stability is None or verdict.score is None:
+        return ""
+    limits = verdict.thresholds
+    is_fake = verdict.label == "fake"
+    worst = (min if is_fake else max)((score for _, score in verdict.stability.variants), default=verdict.score)
+    if worst >= limits["fake"] if is_fake else worst < limits["real"]:
+        return ""
+    moves = "falls" if is_fake else "rises"
+    return (
+        f"This depends on the copy: after saving it again or sending it on, the chance {moves} to "
+        f"{percent_beside(worst, limits['real'], limits['fake'])}, where we would give no verdict."
+    )
+
+
+def _open(kind: Kind, verdict: Verdict, doubtful: Channel | None) -> list[str]:
     reasons = {
         "unstable": (
             f"We give no verdict: the result for this {THING[kind]} changes when it is saved again or made smaller, "
@@ -103,7 +127,7 @@ def _open(kind: Kind, verdict: Verdict) -> list[str]:
     return [
         reasons[reason],
         FACE_CAVEAT if shows_unchecked_face(verdict.evidence, verdict.contributions) else "",
-        _leaning(verdict.channels),
+        f"The doubt comes mostly from {PART[doubtful]}." if doubtful else "",
         _strongest(verdict, -1 if reason in ("face_not_checked", "cannot_vouch") else 1),
         f"{BETTER_COPY[kind]}, or a person who knows the case, can settle it.",
     ]
@@ -142,14 +166,6 @@ def _genuine_rest(channels: Sequence[ChannelVerdict]) -> str:
     return f"We found nothing wrong with {' and '.join(rest)}." if rest else ""
 
 
-def _leaning(channels: Sequence[ChannelVerdict]) -> str:
-    stacked = [c for c in channels if c.channel != "provenance"]
-    if len(stacked) < 2:
-        return ""
-    top = max(stacked, key=lambda c: c.score)
-    return f"The doubt comes mostly from {PART[top.channel]}."
-
-
 def _when(intervals: Sequence[FakeInterval]) -> str:
     spans = sorted(intervals, key=lambda i: i.end_s - i.start_s, reverse=True)[:MAX_INTERVALS]
     spans = sorted((i for i in spans if i.end_s > i.start_s), key=lambda i: i.start_s)
@@ -179,9 +195,38 @@ def clock(seconds: float) -> str:
 def _chance(verdict: Verdict) -> str:
     score = verdict.score if verdict.score is not None else 0.5
     low, high = verdict.interval or (score, score)
-    return f"{percent(score)}, between {percent(low)} and {percent(high)}"
+    limits = verdict.thresholds["real"], verdict.thresholds["fake"]
+    shown = [percent_beside(p, *limits) for p in (score, low, high)]
+    return f"{shown[0]}, between {shown[1]} and {shown[2]}"
 
 
 def percent(p: float) -> str:
     """Return p as whole per cent; never 0 or 100, which no detector can know."""
     return f"{min(max(round(100 * p), 1), 99)} %"
+
+
+def limit_percent(limit: float, digits: int | None = None) -> str:
+    """Return a threshold in per cent as it was set, with at most one decimal, or with `digits` of them."""
+    if digits is None:
+        digits = int(bool(round(100 * limit, 1) % 1))
+    return f"{100 * limit:.{digits}f} %"
+
+
+def percent_beside(p: float, *limits: float) -> str:
+    """Return p in whole per cent like `percent`, but never on the other side of a threshold.
+
+    The same score reads the same under all thresholds that it is not next to. A p that would be rounded onto a
+    threshold that it does not reach, or below one that it does, gets a decimal, and the value next to the threshold
+    where that does not tell them apart either.
+    """
+    digits = 0
+    if any((p < limit) != (round(100 * p) < round(100 * limit, 1)) for limit in limits):
+        digits = 1
+    shown = min(max(round(100 * p, digits), 1), 99)
+    for limit in limits:
+        edge = round(100 * limit, 1)
+        if 0.01 < p < limit and shown >= edge:
+            shown = edge - 0.1
+        elif limit <= p < 0.99 and shown < edge:
+            shown = edge
+    return f"{shown:.{digits}f} %"

@@ -20,13 +20,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from detection.engine import seccomp
+from detection.engine import shield
 from detection.engine.errors import EngineError
 from detection.engine.sink import Sink
 
 PRELOAD = ("detection.engine.stills", "detection.engine.recordings", "detection.engine.rendition")
 PR_SET_PDEATHSIG = 1
-CLONE_NEWNET, CLONE_NEWUSER = 0x40000000, 0x10000000
 MESSAGE_BYTES = 1 << 16
 
 
@@ -64,7 +63,7 @@ def _available_shields() -> tuple[str, ...]:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.write(writer, " ".join(["limits", *_cut_off()]).encode())
+        os.write(writer, " ".join(["limits", *shield.cut_off()]).encode())
         os._exit(0)
     os.waitpid(pid, 0)
     found = os.read(reader, 200).decode().split()
@@ -142,7 +141,7 @@ def _be_child(function: Callable[..., dict[str, Any]], request: dict[str, Any], 
         os.dup2(nowhere, 2)  # codecs chatter about broken files; what matters travels in the answer
         _close_all_but({0, 1, 2, source, memory} | ({output} if output is not None else set()))
         _limit(request["limits"])
-        _cut_off()
+        shield.cut_off()
         sink = Sink(memory)
         sink.finish(*_work(function, request["arguments"], source, sink, output))
         os._exit(0)
@@ -194,16 +193,6 @@ def _limit(limits: dict[str, Any]) -> None:
             file.write("1000")  # when the machine runs out of memory, this process goes first
     except OSError:
         return  # not allowed everywhere; the address-space limit holds anyway
-
-
-def _cut_off() -> list[str]:
-    """Take away network, files by name and other processes. Returns what took hold."""
-    if seccomp.install():
-        return ["seccomp"]
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNET) == 0 or libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0:
-        return ["namespace"]
-    return []
 
 
 if __name__ == "__main__":

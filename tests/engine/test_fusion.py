@@ -114,11 +114,52 @@ def test_a_clip_is_called_fake_only_by_a_channel_that_can_tell_and_says_so() -> 
 
 
 def test_a_genuine_voice_does_not_make_a_doubtful_picture_genuine() -> None:
-    verdict = fuse("video", [said("spatial", 0.57), said("audio", 0.01, "voice")], stack=STACK)
-    alone = fuse("video", [said("spatial", 0.57)], stack=STACK)
+    verdict = fuse("video", [said("spatial", 0.64), said("audio", 0.01, "voice")], stack=STACK)
+    alone = fuse("video", [said("spatial", 0.64)], stack=STACK)
     assert verdict.score == pytest.approx(alone.score, abs=0.01)
     assert (verdict.label, verdict.abstain_reason) == ("inconclusive", "uncertain_band")
     assert "mostly from the picture" in verdict.rationale
+
+
+def test_a_doubt_comes_from_the_channel_whose_checks_raised_the_score() -> None:
+    """Not from the one whose own score is highest: one that found nothing stands near an even chance."""
+    wide = Thresholds(fake=0.99, real=0.01)
+
+    def doubt(*evidence: Evidence) -> str:
+        verdict = fuse("video", evidence, stack=one_sided(), thresholds=wide)
+        assert verdict.abstain_reason == "uncertain_band"
+        return verdict.rationale
+
+    pasted = doubt(said("spatial", 0.75), said("audio", 0.7, "voice"))
+    assert "mostly from the picture" in pasted
+    verdict = fuse("video", [said("spatial", 0.75), said("audio", 0.7, "voice")], stack=one_sided(), thresholds=wide)
+    own = {c.channel: c.score for c in verdict.channels}
+    assert own["voice"] > own["picture"]  # by their own scores it would have been the voice
+    assert verdict.weights["spatial"] > verdict.weights["audio"]
+    assert "mostly" not in doubt(said("spatial", 0.5), said("audio", 0.49, "voice"))  # neither raised it
+    assert "mostly" not in doubt(said("spatial", 0.5), said("audio", 0.55, "voice"))  # the picture is likelier, unfound
+    assert "mostly from the voice" in doubt(said("spatial", 0.5), said("audio", 0.97, "voice"))
+    assert "mostly" not in doubt(said("spatial", 0.75))  # one channel alone needs no naming
+
+
+def test_a_verdict_that_copies_lose_says_so_itself() -> None:
+    evidence = [said("spatial", 0.9), said("synthesis", 0.3)]
+    plain = fuse("image", evidence, stack=STACK)
+    assert plain.label == "fake"
+
+    def after(*scores: float, label: str = "fake") -> str:
+        variants = tuple((f"variant_{i}", score) for i, score in enumerate(scores))
+        found = Stability((min(scores), max(scores)), False, variants)
+        verdict = fuse("image", evidence if label == "fake" else calm, stack=STACK, stability=found)
+        assert verdict.label == label
+        return verdict.rationale
+
+    calm = [said("spatial", 0.3), said("synthesis", 0.1)]
+    assert "after saving it again or sending it on, the chance falls to 45 %" in after(0.83, 0.45)
+    assert "rises to 52 %, where we would give no verdict" in after(0.1, 0.52, label="real")
+    assert "depends on the copy" not in after(0.83, 0.61)
+    assert "depends on the copy" not in after(0.1, 0.39, label="real")
+    assert "depends on the copy" not in plain.rationale
 
 
 def test_a_clip_whose_picture_could_not_be_checked_is_not_called_real() -> None:

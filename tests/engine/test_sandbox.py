@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -15,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detection.engine import sandbox
+from detection.engine import sandbox, seccomp
 from detection.engine.errors import DeadlineExceeded, DecoderCrashed, EngineError, MediaUnreadable
 from detection.engine.sandbox import ChildLimits
 
@@ -78,10 +80,14 @@ def test_an_answer_cannot_grow_without_end(some_file):
 
 
 def test_the_child_reaches_nothing_outside(some_file, tmp_path):
+    database = tmp_path / "db.sqlite3"
+    database.write_bytes(b"secret")
+    before = database.stat()
     with socket.create_server(("127.0.0.1", 0)) as server:
         arguments = {
             "port": server.getsockname()[1],
             "new_file": str(tmp_path / "new"),
+            "database": str(database),
             "server": os.getpid(),
         }
         answer = sandbox.run(f"{JOBS}:reach_out", some_file, arguments)
@@ -91,7 +97,121 @@ def test_the_child_reaches_nothing_outside(some_file, tmp_path):
         assert "network" not in answer.value["worked"]
     else:
         pytest.skip("this kernel allows neither a system-call filter nor a network namespace")
+    assert database.read_bytes() == b"secret"
+    assert (database.stat().st_mode, database.stat().st_mtime) == (before.st_mode, before.st_mtime)
+    assert not (tmp_path / "new").exists()
     assert len(answer.value["descriptors"]) <= 5  # three standard ones, the file, the shared memory
+
+
+def test_the_child_keeps_no_right_of_root(some_file):
+    answer = run("capabilities", some_file)
+    assert answer.value == {"failed": 0, "held": [0, 0, 0, 0]}
+    assert "capabilities" in answer.shield
+
+
+# Each wall by itself, in a process that has no other: a gap in one must not hide behind the next.
+WALL = """
+import os, socket, sys
+from pathlib import Path
+from detection.engine import landlock, seccomp, shield
+kept = open({database!r}, "rb")
+if not {wall}:
+    print("not here")
+    sys.exit()
+attempts = {{
+    "read": lambda: open("/etc/passwd"),
+    "database": lambda: open({database!r}, "r+b"),
+    "new file": lambda: open({new_file!r}, "w"),
+    "connect": lambda: socket.create_connection(("127.0.0.1", {port})),
+    "execute": lambda: os.execv("/bin/true", ["true"]),
+    "signal": lambda: os.kill({server}, 0),
+}}
+worked = []
+for name, attempt in attempts.items():
+    try:
+        attempt()
+    except OSError:
+        continue
+    worked.append(name)
+print(kept.read().decode(), *worked)
+"""
+
+
+def behind(wall: str, tmp_path: Path) -> str:
+    database = tmp_path / "db.sqlite3"
+    database.write_bytes(b"inherited")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        code = WALL.format(
+            wall=wall,
+            database=str(database),
+            new_file=str(tmp_path / "new"),
+            port=server.getsockname()[1],
+            server=os.getpid(),
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return done.stdout.strip() or done.stderr
+
+
+@pytest.mark.parametrize("wall", ["landlock.restrict() >= 6", "seccomp.install()", "shield.cut_off()"])
+def test_each_wall_holds_by_itself(tmp_path, wall):
+    said = behind(wall, tmp_path)
+    if said == "not here":
+        pytest.skip("this kernel does not have it")
+    assert said == "inherited"
+
+
+def test_without_a_wall_the_same_attempts_work(tmp_path):
+    """Else the test above would pass for whatever reason."""
+    said = behind("landlock.version() >= 0", tmp_path)
+    assert said == ""  # `execute` worked: the process became /bin/true
+
+
+@pytest.mark.parametrize("machine", sorted(seccomp._MACHINES))
+def test_the_filter_is_a_program_that_the_kernel_takes(machine):
+    """Of the other architecture, too: every jump lands inside, and every way ends in an answer."""
+    code = seccomp._assemble(*seccomp._MACHINES[machine], own_pid=1)
+    steps = list(struct.iter_unpack("=HBBI", code))
+    assert len(steps) < 4096  # BPF_MAXINSNS
+    for at, (kind, if_true, if_false, _) in enumerate(steps):
+        if kind & 0x07 == 0x05:
+            assert at + 1 + max(if_true, if_false) < len(steps)
+    assert steps[-1][0] == 0x06
+    numbers = list(seccomp._MACHINES[machine][1].values())
+    assert len(numbers) == len(set(numbers)), "two calls of one number: one of them is wrong"
+
+
+@pytest.mark.skipif(not Path("/usr/include/asm-generic/unistd.h").exists(), reason="no headers of the kernel here")
+@pytest.mark.parametrize(
+    ("machine", "header"),
+    [("x86_64", "x86_64-linux-gnu/asm/unistd_64.h"), ("aarch64", "asm-generic/unistd.h")],
+)
+def test_the_numbers_are_the_kernels(machine, header):
+    text = (Path("/usr/include") / header).read_text()
+    defined = {name: int(number) for name, number in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", text)}
+    refused, judged = seccomp._MACHINES[machine][1:]
+    for name, number in {**refused, **judged}.items():
+        assert defined.get(name, number) == number, name
+    known = [name for name in refused if name in defined]
+    assert len(known) > 0.9 * len(refused)
+
+
+def test_what_protects_is_tried_and_said():
+    found = sandbox.protections()
+    assert "limits" in found.held
+    if "seccomp" in found.held or "landlock" in found.held:
+        assert found.open == ()
+        assert str(found).startswith("behind limits")
+    weak = sandbox.Protections(("limits",), ("read files", "open sockets"))
+    assert str(weak) == "behind limits; a decoder can still read files and open sockets"
+
+
+@pytest.mark.parametrize(("shield", "level"), [(("limits", "landlock"), "INFO"), (("limits",), "WARNING")])
+def test_the_log_says_what_protects_once(caplog, shield, level):
+    sandbox._note.cache_clear()
+    with caplog.at_level("INFO"):
+        sandbox._note(shield)
+        sandbox._note(shield)
+    assert [record.levelname for record in caplog.records] == [level]
 
 
 def test_output_goes_to_the_given_file_only(some_file, tmp_path):

@@ -99,6 +99,7 @@ def test_score_is_the_calibrated_mean_of_the_pieces() -> None:
         (0.9, 4, "is much more like what generators make"),
         (0.7, 3, "is more like what generators make"),
         (0.5, 1, "does not settle"),
+        (0.64, 2, "does not settle"),
         (0.2, 4, "does not settle"),  # a part of it may be generated
         (0.2, 1, "is more like what cameras take"),
         (0.1, 0, "is much more like what cameras take"),
@@ -110,6 +111,15 @@ def test_the_finding_is_as_strong_as_the_score_and_sets_the_count_against_genuin
     said = synthesis.sentence(score, rare, 9, is_clip=False)
     assert words in said
     assert f"{rare} of 9 examined pieces stood out; of genuine pictures one piece in ten does" in said
+
+
+@pytest.mark.parametrize(
+    ("score", "words"), [(0.8, "each part a little and none by itself"), (0.64, "does not settle")]
+)
+def test_a_count_that_would_argue_against_the_score_is_not_told(score: float, words: str) -> None:
+    said = synthesis.sentence(score, 0, 9, is_clip=False)
+    assert words in said
+    assert "stood out" not in said
 
 
 def test_a_piece_stands_out_only_beyond_what_one_genuine_piece_in_ten_shows() -> None:

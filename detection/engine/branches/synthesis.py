@@ -74,12 +74,15 @@ def examine(scene: Scene, net: Net | None) -> Evidence:
 def sentence(score: float, rare: int, pieces: int, *, is_clip: bool) -> str:
     """Return the finding in plain words; the pieces are counted against what genuine pictures show.
 
-    rare: how many pieces look more generated than nine in ten pieces of genuine pictures.
+    rare: how many pieces look more generated than nine in ten pieces of genuine pictures. A score can lean to a
+    generator although few pieces stand out: each leans a little. Their count would then argue against the sentence.
     """
     thing = "frames of this clip" if is_clip else "picture"
     counted = ""
-    if pieces:  # none where only a face could be looked at
+    if pieces and (score <= 0.5 or rare > pieces / 10):  # no pieces where only a face could be looked at
         counted = f" ({rare} of {pieces} examined pieces stood out; of genuine pictures one piece in ten does)"
+    elif pieces:
+        counted = ", each part a little and none by itself" if score >= 0.65 else ""
     more = "much more" if abs(score - 0.5) >= 0.35 else "more"
     if score >= 0.65:
         return f"The texture of the {thing} is {more} like what generators make than what cameras take{counted}."
