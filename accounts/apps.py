@@ -7,4 +7,7 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
-        from accounts import schema, signals  # noqa: F401 -- connects the receivers, registers the schemes
+        from accounts import audit_signals, schema, signals  # noqa: F401 -- connects receivers, registers schemes
+        from accounts.oauth import validator
+
+        validator.install()

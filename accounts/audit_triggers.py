@@ -13,6 +13,9 @@ _INSTALL = {
         f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END",
         f"CREATE TRIGGER IF NOT EXISTS audit_no_delete BEFORE DELETE ON {TABLE} "
         f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END",
+        # REPLACE deletes without asking the trigger above.
+        f"CREATE TRIGGER IF NOT EXISTS audit_no_replace BEFORE INSERT ON {TABLE} "  # nosec B608 # noqa: S608 -- a name of ours
+        f"WHEN NEW.id IN (SELECT id FROM {TABLE}) BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END",
     ],
     "postgresql": [
         "CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS "
@@ -24,7 +27,11 @@ _INSTALL = {
     ],
 }
 _REMOVE = {
-    "sqlite": ["DROP TRIGGER IF EXISTS audit_no_update", "DROP TRIGGER IF EXISTS audit_no_delete"],
+    "sqlite": [
+        "DROP TRIGGER IF EXISTS audit_no_update",
+        "DROP TRIGGER IF EXISTS audit_no_delete",
+        "DROP TRIGGER IF EXISTS audit_no_replace",
+    ],
     "postgresql": [
         f"DROP TRIGGER IF EXISTS audit_no_change ON {TABLE}",
         f"DROP TRIGGER IF EXISTS audit_no_truncate ON {TABLE}",

@@ -1,26 +1,33 @@
-"""Actions on organisations, members and API keys."""
+"""Actions on organisations and members; those on API keys are in api_keys.py."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
-from collections.abc import Iterable
-from datetime import datetime
+import logging
+import re
+from smtplib import SMTPException
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
+from django.core.mail import send_mail
 from django.db import transaction
 from django.utils import timezone
 from django.utils.text import slugify
+from django_q.tasks import async_task
 
 from accounts import audit
-from accounts.models import ApiKey, Organization, Role, User
-from deepfake import storage
+from accounts.models import Organization, Role, User
+from accounts.sessions import end_sessions
 from deepfake.errors import DomainError
 
-SCOPE_FAMILIES = ("detect", "kyc", "documents", "review", "admin")
-SCOPE_ACTIONS = ("read", "write", "*")
+logger = logging.getLogger(__name__)
+
+SET_NOTICE = "accounts.jobs.send_password_notice"
+MOVED_SUBJECT = "Your account has another e-mail address now"
+MOVED_TEXT = """An administrator, or the identity provider of your organisation, gave your account {username} another
+e-mail address. From now on, links for a new password and all other messages go there, and no longer here.
+
+If you did not expect this, tell your organisation at once.
+"""
 
 
 def create_organization(*, name: str, slug: str = "") -> Organization:
@@ -58,83 +65,55 @@ def create_user(
     return user
 
 
+def free_username(wanted: str) -> str:
+    """A user name that nobody has, as near to `wanted` as may be: for who is made by an identity provider.
+
+    Raises DomainError.
+    """
+    base = re.sub(r"[^\w.@+-]", "", wanted)[:140] or "member"
+    for number in range(1, 1000):
+        name = base if number == 1 else f"{base}{number}"
+        if not User.objects.filter(username__iexact=name).exists():
+            return name
+    raise DomainError("No free user name was found.", "username_taken", 409)
+
+
 def set_password(*, user: User, password: str, actor: User | None = None) -> None:
+    """Set a password that was checked; whose it is hears of it by e-mail when somebody else did it."""
     _check_password(password, user)
     user.set_password(password)
     with transaction.atomic():
         user.save(update_fields=["password"])
+        password_was_set(user=user, actor=actor)
+
+
+def password_was_set(*, user: User, actor: User | None, keep: str | None = None) -> None:
+    """Record it, end the sessions (but `keep`), and tell the member unless it was their own doing."""
+    with transaction.atomic():
         audit.record(action="user.password_set", organization=user.organization, actor=actor, target=user)
+        end_sessions(user, keep=keep, why="password set", actor=actor)
+        if actor != user and user.email:
+            async_task(SET_NOTICE, user.pk, group="accounts", save=False)
 
 
-def create_api_key(
-    *,
-    organization: Organization,
-    scopes: Iterable[str],
-    name: str = "",
-    created_by: User | None = None,
-    expires_at: datetime | None = None,
-) -> tuple[ApiKey, str]:
-    """Return the key's row and its text, which is shown this once: dfk_<8 hex>_<43 url-safe characters>."""
-    wanted = sorted(set(scopes))
-    _check_scopes(wanted)
-    prefix = f"dfk_{secrets.token_hex(4)}"
-    text = f"{prefix}_{secrets.token_urlsafe(32)}"
-    with transaction.atomic():
-        key = ApiKey.objects.create(
-            organization=organization,
-            created_by=created_by,
-            name=name or "API key",
-            prefix=prefix,
-            secret_hash=hash_key(text),
-            scopes=wanted,
-            signing_secret=storage.seal(derive_signing_secret(text), context=prefix),
-            expires_at=expires_at,
-        )
-        audit.record(
-            action="api_key.created",
-            organization=organization,
-            actor=created_by,
-            target=key,
-            details={"scopes": wanted},
-        )
-    return key, text
+def email_was_changed(*, user: User, before: str) -> None:
+    """Somebody else changed a member's address: the old one is told, and links that were sent there open nothing.
 
-
-def revoke_api_key(*, api_key: ApiKey, actor: User | None = None) -> None:
-    """Make the key useless from now on; a key that already is stays as it was."""
-    with transaction.atomic():
-        changed = ApiKey.objects.filter(pk=api_key.pk, revoked_at=None).update(revoked_at=timezone.now())
-        if changed:
-            audit.record(action="api_key.revoked", organization=api_key.organization, actor=actor, target=api_key)
-    api_key.refresh_from_db(fields=["revoked_at"])
-
-
-def hash_key(text: str) -> str:
-    """What is stored of a key: its secret has 256 random bits, so one plain SHA-256 is enough."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def derive_signing_secret(text: str) -> bytes:
-    """The secret that callbacks are signed with, which the holder of the key derives in the same way.
-
-    64 hex characters: HMAC-SHA256 with the key's text as key over the words "callback-signing".
+    Links for a new password carry the address in their signature; those of an invitation, the moment of the newest.
     """
-    return hmac.new(text.encode(), b"callback-signing", hashlib.sha256).hexdigest().encode()
+    if user.invited_at is not None:
+        user.invited_at = timezone.now()
+        user.save(update_fields=["invited_at"])
+    if before and user.is_active:
+        transaction.on_commit(lambda: _tell_old_address(user, before))
 
 
-def signing_secret(api_key: ApiKey) -> bytes:
-    return storage.unseal(bytes(api_key.signing_secret), context=api_key.prefix)
-
-
-def _check_scopes(scopes: list[str]) -> None:
-    known = {f"{family}:{action}" for family in SCOPE_FAMILIES for action in SCOPE_ACTIONS}
-    unknown = [scope for scope in scopes if scope not in known]
-    if unknown or not scopes:
-        raise DomainError(
-            f"Unknown scope {', '.join(unknown) or '(none given)'}. Known: {', '.join(sorted(known))}.",
-            "invalid_scope",
-            fields={"scopes": unknown},
-        )
+def _tell_old_address(user: User, before: str) -> None:
+    try:
+        send_mail(MOVED_SUBJECT, MOVED_TEXT.format(username=user.get_username()), None, [before])
+    except (SMTPException, OSError):
+        # What was done is done; a mail server that is away must not undo it.
+        logger.exception("The notice of a changed address could not be sent to the old one")
 
 
 def _check_password(password: str, user: User) -> None:

@@ -18,9 +18,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.api_keys import create_api_key, revoke_api_key, signing_secret
 from accounts.authentication import HasScope, api_key_of, member_of, organization_of
 from accounts.models import ApiKey, AuditLog, Organization, User
-from accounts.services import create_api_key, revoke_api_key, signing_secret
 from deepfake.errors import DomainError
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
@@ -95,7 +95,7 @@ def test_no_key(client: Client) -> None:
     [
         "Bearer",
         "Bearer ",
-        "Bearer nonsense",
+        "Bearer test_00000000_" + "x" * 43,
         "Bearer dfk_00000000_" + "x" * 43,
         "Bearer dfk_é_x",
         "Basic YTpi",
@@ -106,6 +106,24 @@ def test_wrong_key(client: Client, api_key_and_text: tuple[ApiKey, str], header:
     header = header.replace("{key}", f"Bearer {api_key_and_text[1]}")
     answer = client.get("/v1/read", headers={"Authorization": header})
     assert (answer.status_code, answer.json()["code"]) == (401, "authentication_failed")
+
+
+@pytest.mark.parametrize("header", ["", " ", "Bearer", "Bearer ", "Basic YTpi", "Token x", ", Bearer x"])
+def test_a_header_without_a_key_is_refused_and_never_leads_to_the_session(
+    client: Client, alice: User, header: str
+) -> None:
+    client.force_login(alice)
+    assert client.get("/v1/read").status_code == 200
+    for answer in (
+        client.get("/v1/read", headers={"Authorization": header}),
+        client.post("/v1/write", headers={"Authorization": header}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (401, "authentication_failed")
+
+
+def test_bearer_text_of_another_kind_is_left_to_others(client: Client) -> None:
+    answer = client.get("/v1/read", headers=bearer("eyJhbGciOiJSUzI1NiJ9.e30.x"))
+    assert answer.status_code == 401
 
 
 def test_expired_and_revoked_keys(client: Client, organization: Organization) -> None:
@@ -165,3 +183,10 @@ def test_command_prints_just_the_key(organization: Organization) -> None:
 def test_command_refuses(organization: Organization, organization_slug: str, scopes: str, sentence: str) -> None:
     with pytest.raises(CommandError, match=sentence):
         call_command("create_api_key", organization=organization_slug, scopes=scopes)
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Api-Key": "dfk_00000000_x"}])
+def test_who_sends_no_key_is_told_how(client: Client, headers: dict[str, str]) -> None:
+    answer = client.get("/v1/read", headers=headers)
+    assert answer.status_code == 401
+    assert "Authorization: Bearer" in answer.json()["detail"]

@@ -82,6 +82,15 @@ def test_database_refuses_changes(organization: Organization, statement: str) ->
     assert AuditLog.objects.count() == 3
 
 
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="PostgreSQL has no REPLACE")
+def test_database_refuses_to_replace(organization: Organization) -> None:
+    add_rows(organization)
+    names = ", ".join(field.column for field in AuditLog._meta.concrete_fields)
+    row = f"SELECT {names} FROM {audit_triggers.TABLE} LIMIT 1"
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"REPLACE INTO {audit_triggers.TABLE} ({names}) {row}")
+
+
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no TRUNCATE")
 def test_database_refuses_truncate(organization: Organization) -> None:
     add_rows(organization)

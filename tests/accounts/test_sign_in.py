@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from django.contrib.auth.hashers import get_hasher
 from django.test import Client
 
 from accounts import audit
@@ -25,6 +28,15 @@ def test_guessing_is_throttled(client: Client, alice: User) -> None:
     answer = client.post("/accounts/login/", {"login": "alice", "password": PASSWORD})
     assert answer.status_code == 200
     assert "_auth_user_id" not in client.session
+
+
+def test_after_a_wrong_password_the_cursor_is_where_it_is_typed_anew(client: Client, alice: User) -> None:
+    def focused(page: str) -> list[str]:
+        return re.findall(r'id="(\w+)"[^>]*\sautofocus', page)
+
+    assert focused(client.get("/accounts/login/").text) == ["id_login"]
+    answer = client.post("/accounts/login/", {"login": "alice", "password": "guess"})
+    assert focused(answer.text) == ["id_password"]
 
 
 def test_nobody_registers(client: Client) -> None:
@@ -62,3 +74,22 @@ def test_admin_is_read_only_where_it_must_be(
 def test_member_without_staff_right_sees_no_admin(client: Client, administrator: User) -> None:
     client.force_login(administrator)
     assert client.get("/admin/").status_code == 302
+
+
+@pytest.mark.parametrize(
+    "login", ["alice", "alice@example.org", "nobody", "nobody@example.org", "no-password@example.org"]
+)
+def test_every_attempt_costs_one_hash(
+    client: Client, alice: User, bob: User, login: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of an answer does not tell who has an account."""
+    alice.email, bob.email = "alice@example.org", "no-password@example.org"
+    bob.set_unusable_password()
+    alice.save()
+    bob.save()
+    hasher = type(get_hasher())
+    encode, calls = hasher.encode, []
+    monkeypatch.setattr(hasher, "encode", lambda *args, **kwargs: calls.append(1) or encode(*args, **kwargs))
+    answer = client.post("/accounts/login/", {"login": login, "password": "not the password"})
+    assert answer.status_code == 200
+    assert len(calls) == 1
