@@ -1,4 +1,4 @@
-"""The house itself as a Django app: it brings the `serve` command."""
+"""The house itself as a Django app: it brings the `serve` command and counts what the rooms do."""
 
 from django.apps import AppConfig
 
@@ -6,3 +6,8 @@ from django.apps import AppConfig
 class DeepfakeConfig(AppConfig):
     name = "deepfake"
     verbose_name = "House"
+
+    def ready(self) -> None:
+        from deepfake import metrics_jobs
+
+        metrics_jobs.listen()

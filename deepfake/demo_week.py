@@ -1,7 +1,9 @@
 """A week of work in the demo organisation: when things arrived, and what its members then did with them.
 
 Analyses and decisions go through the same services as everybody's; only their dates are moved into the week
-afterwards. The audit log is not touched: it keeps the true times.
+afterwards. The audit log keeps the true times, because what it chains is the clock of the server that writes the row:
+a row with another time would be a lie that the chain then vouches for. So each move is a row of its own, which says to
+what moment the thing was dated.
 """
 
 from __future__ import annotations
@@ -14,9 +16,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.files.base import ContentFile
-from django.db.models import F, Max
+from django.db.models import F, Max, Model
 from django.utils import timezone
 
+from accounts import audit
 from accounts.models import Organization, Role, User
 from accounts.services import create_user
 from deepfake.demo_media import Variant
@@ -42,12 +45,31 @@ HOURS = {8: 3, 9: 7, 10: 10, 11: 9, 12: 4, 13: 6, 14: 9, 15: 9, 16: 7, 17: 4, 18
 WEEKDAYS = (1.0, 1.1, 1.0, 0.9, 1.2, 0.25, 0.15)
 HOSTS = ("media.example.org", "media.example.org", "social.example.net", "press.example.com")
 SECOND_REVIEWER = "reviewer-2"
-NOTES = (
-    "Compared with the version from the archive.",
-    "The background is sharp, the face is not. @analyst do we know who sent it?",
-    "Sound and picture fit; nothing that speaks against it.",
-    "Re-saved several times by the look of it.",
-)
+NOTES = {
+    "image": (
+        "Compared with the version from the archive.",
+        "The background is sharp, the face is not. @analyst do we know who sent it?",
+        "Light and shadow fit; nothing that speaks against it.",
+        "Re-saved several times by the look of it.",
+    ),
+    "video": (
+        "Compared with the version from the archive.",
+        "The background is sharp, the face is not. @analyst do we know who sent it?",
+        "Sound and picture fit; nothing that speaks against it.",
+        "Re-saved several times by the look of it.",
+    ),
+    "audio": (
+        "Compared with an earlier interview of the same speaker.",
+        "No breath between the sentences. @analyst do we know who sent it?",
+        "Room and voice fit; nothing that speaks against it.",
+        "Sent on several times by the sound of it.",
+    ),
+}
+APPEALS = {
+    "image": "I took this picture myself. The original is still on my camera.",
+    "video": "I filmed this clip myself. The original is still on my telephone.",
+    "audio": "This is my own voice. I recorded it myself, and the original is still on my telephone.",
+}
 
 
 def moments(count: int, days: int, now: datetime, rng: random.Random) -> list[datetime]:
@@ -114,6 +136,16 @@ def move(job: Job, moment: datetime) -> None:
     InferenceResult.objects.filter(job=job).update(created_at=F("created_at") + by)
     cases = ReviewCase.objects.filter(job=job, decisions=None)
     cases.update(opened_at=F("opened_at") + by, due_at=F("due_at") + by)
+    _say_dated(job.organization, job, moment)
+
+
+def _say_dated(organization: Organization, target: Model, moment: datetime) -> None:
+    audit.record(
+        action="demo.dated",
+        organization=organization,
+        target=target,
+        details={"dated": moment.isoformat("T", "minutes")},
+    )
 
 
 # What people did ------------------------------------------------------------------------------------------------------
@@ -164,9 +196,10 @@ def _plant(organization: Organization, cast: Cast, truths: dict[str, str]) -> in
 
 def _decide(organization: Organization, cast: Cast, truths: dict[str, str], seed: int) -> None:
     """What becomes of a case hangs on its file's name, so that one that was left to wait is left again."""
-    whole = ReviewCase.objects.filter(organization=organization, job__media__filename__in=truths)
+    # An appeal's case is of today and no part of the week: counted in, it would move the week's end the second time.
+    whole = ReviewCase.objects.filter(organization=organization, job__media__filename__in=truths, appeals=None)
     last = whole.aggregate(last=Max("opened_at"))["last"]
-    fresh = whole.filter(closed_at=None, decisions=None, appeals=None)
+    fresh = whole.filter(closed_at=None, decisions=None)
     for case in fresh.select_related("job__media").order_by("opened_at"):
         name = case.job.media.filename
         rng, truth = random.Random(f"{seed}/{name}/review"), truths[name]
@@ -187,7 +220,7 @@ def _decide(organization: Organization, cast: Cast, truths: dict[str, str], seed
 def _opinion(case: ReviewCase, truth: str, rng: random.Random, *, is_last: bool = False) -> Opinion:
     """What a careful person says, most often rightly."""
     machine = InferenceResult.objects.only("label").get(job=case.job_id).label
-    note = rng.choice(NOTES) if rng.random() < 0.35 else ""
+    note = rng.choice(NOTES[case.job.media.kind]) if rng.random() < 0.35 else ""
     helpfulness = rng.choice([None, 2, 3, 4, 4, 5])
     chance = rng.random()
     if chance < 0.06 and not is_last:
@@ -212,6 +245,7 @@ def _give(case: ReviewCase, actor: User, opinion: Opinion, at: datetime, rng: ra
     Note.objects.filter(decision=decision).update(created_at=at)
     if ReviewCase.objects.filter(pk=case.pk, closed_at__isnull=False).update(closed_at=at):
         Job.objects.filter(pk=case.job_id).update(reviewed_at=at)
+    _say_dated(case.organization, case, at)
 
 
 def _appeal(organization: Organization, cast: Cast) -> int:
@@ -222,7 +256,7 @@ def _appeal(organization: Organization, cast: Cast) -> int:
     if job is None:
         return 0
     link = appeals.make_link(job=job, actor=cast.analyst, days=30)
-    made = appeals.appeal(link=link, text="I took this picture myself. The original is still on my camera.")
+    made = appeals.appeal(link=link, text=APPEALS[job.media.kind])
     marks.add_note(case=made.case, actor=cast.analyst, text="@reviewer the sender objects; see the appeal.")
     return 1
 
@@ -251,9 +285,9 @@ def _propose(organization: Organization, cast: Cast) -> int:
         ),
         (
             "default_image",
-            {**blank, "fake_at": max(0.5, limits["real_below"]),
-             "real_below": limits["real_below"]},
-            "Reviewers keep finding fakes among what reads inconclusive. Shall we look at more of them?",
+            {**blank, "fake_at": limits["fake_at"],
+             "real_below": round(0.8 * limits["real_below"], 3)},
+            "Before the election we would rather leave a picture open than clear a wrong one: real from further below.",
             None,
         ),
     )  # fmt: skip
@@ -267,4 +301,5 @@ def _propose(organization: Organization, cast: Cast) -> int:
         rows = ThresholdProposal.objects.filter(pk=made.pk)
         rows.update(created_at=at)
         rows.exclude(state=ProposalState.OPEN).update(decided_at=at + timedelta(hours=3))
+        _say_dated(organization, made, at)
     return len(wishes)

@@ -26,3 +26,9 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def server_error(request: HttpRequest) -> HttpResponse:
     return error_response(request, 500, "internal_error", UNEXPECTED)
+
+
+def too_many(request: HttpRequest) -> HttpResponse:
+    return error_response(
+        request, 429, "throttled", "Too many requests from your address. Wait a minute, then try again."
+    )

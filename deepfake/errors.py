@@ -37,3 +37,7 @@ def is_disk_full(error: BaseException) -> bool:
     if "disk I/O error" in text:  # what SQLite says when it cannot even make its journal
         return shutil.disk_usage(settings.DATA_DIR).free < 1_000_000
     return "database or disk is full" in text
+
+
+class TryLater(Exception):
+    """What a task of the queue could not do now and no row remembers, such as an e-mail: it is called again."""

@@ -5,12 +5,40 @@ from __future__ import annotations
 import functools
 import zoneinfo
 from collections.abc import Callable
+from datetime import date, datetime
 from typing import Any
 
+from django import forms
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 View = Callable[..., HttpResponse]
+
+
+# At the edges of the calendar a day has no day after it, and no moment in another zone. Nothing lies out there.
+FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(9000, 12, 31)
+
+
+def is_within_reason(moment: date | datetime) -> bool:
+    """Whether it can be shown, compared and counted from in every zone."""
+    return FIRST_DAY.year <= moment.year <= LAST_DAY.year
+
+
+class _WithinReason(forms.Field):
+    def clean(self, value: Any) -> Any:
+        found = super().clean(value)
+        if found is not None and not is_within_reason(found):
+            raise ValidationError(self.error_messages["invalid"], "invalid")
+        return found
+
+
+class DayField(_WithinReason, forms.DateField):
+    """A day that can be counted from."""
+
+
+class MomentField(_WithinReason, forms.DateTimeField):
+    """A moment that can be counted from."""
 
 
 def in_readers_zone(view: View) -> View:

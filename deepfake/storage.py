@@ -8,7 +8,7 @@ See docs/decisions/0003-encrypted-storage.md.
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
 import io
 import json
 import os
@@ -18,7 +18,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -28,8 +27,12 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 
-from deepfake.errors import DomainError, StorageFull, is_disk_full
-from deepfake.keys import read_or_create
+from deepfake import master_keys
+from deepfake.errors import StorageFull, is_disk_full
+from deepfake.master_keys import DATA_KEYS as DATA_KEYS
+from deepfake.master_keys import StorageError as StorageError
+from deepfake.sealing import seal as seal
+from deepfake.sealing import unseal as unseal
 
 MAGIC = b"DFE1"
 CHUNK_BYTES = 64 * 1024
@@ -40,14 +43,8 @@ HEADER_BYTES = len(MAGIC) + 16
 # How much one request fetches from an object store when a file is read through; 16 chunks.
 READ_AHEAD_BYTES = 16 * CHUNK_BYTES
 
-OBJECTS, DATA_KEYS = "objects", "data-keys"
-
-
-class StorageError(DomainError):
-    """An object that is missing, altered or sealed under another master key."""
-
-    def __init__(self, message: str, code: str = "storage_corrupt") -> None:
-        super().__init__(message, code, status=500)
+OBJECTS = "objects"
+ensure_master_key = master_keys.ensure  # the apps know this module alone
 
 
 class ObjectMissing(StorageError):
@@ -121,7 +118,22 @@ def names_of(name_hint: str, *, organization_id: uuid.UUID) -> list[str]:
     except FileNotFoundError:
         return []
     found = {shard: _backend().listdir(f"{DATA_KEYS}/{folder}/{shard}")[1] for shard in shards}
-    return [f"{folder}/{shard}/{name}" for shard, names in found.items() for name in names]
+    return [f"{folder}/{shard}/{name}" for shard, names in found.items() for name in names if name[0] != "."]
+
+
+def all_names(organization_id: uuid.UUID | None = None) -> Iterator[str]:
+    """Names of all objects that can be opened (of one organisation), found in the storage itself and not in rows."""
+    one = uuid.UUID(str(organization_id)).hex if organization_id is not None else ""
+    for organization in [one] if one else _folders(DATA_KEYS):
+        for hint in _folders(f"{DATA_KEYS}/{organization}"):
+            yield from names_of(hint, organization_id=uuid.UUID(organization))
+
+
+def _folders(path: str) -> list[str]:
+    try:
+        return sorted(name for name in _backend().listdir(path)[0] if name)
+    except FileNotFoundError:
+        return []
 
 
 def destroy(name: str) -> None:
@@ -131,30 +143,18 @@ def destroy(name: str) -> None:
     _check_name(name)
     key_name = f"{DATA_KEYS}/{name}"
     if isinstance(_backend(), FileSystemStorage):
-        _overwrite(Path(_backend().path(key_name)))
-    _backend().delete(key_name)
+        path = Path(_backend().path(key_name))
+        with _held(path) as file:  # a rotation that is at this very key must not write it back
+            if file is not None:
+                _overwrite(file)
+                path.unlink(missing_ok=True)
+        _rewrapped_beside(path).unlink(missing_ok=True)
+    else:
+        _backend().delete(key_name)
     _backend().delete(f"{OBJECTS}/{name}")
 
 
-# Small secrets --------------------------------------------------------------------------------------------------------
-
-
-def seal(secret: bytes, *, context: str) -> bytes:
-    """Encrypt a small secret for a database column; it opens only with the same context."""
-    nonce = os.urandom(NONCE_BYTES)
-    return nonce + AESGCM(_master_key()).encrypt(nonce, secret, b"sealed:" + context.encode())
-
-
-def unseal(sealed: bytes, *, context: str) -> bytes:
-    try:
-        return AESGCM(_master_key()).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], b"sealed:" + context.encode())
-    except (InvalidTag, ValueError):
-        raise StorageError(
-            "A stored secret does not open with this installation's master key.", "wrong_master_key"
-        ) from None
-
-
-# Master key and data keys ---------------------------------------------------------------------------------------------
+# Data keys ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -172,49 +172,14 @@ class _DataKey:
         return HEADER_BYTES + self.plain_bytes + self.chunk_count * (NONCE_BYTES + TAG_BYTES)
 
 
-def ensure_master_key() -> Path:
-    """Make the master key at set-up, unless it exists; a lost one is never silently replaced."""
-    _master_key()
-    return settings.MASTER_KEY_FILE
-
-
-def _master_key() -> bytes:
-    return _read_master_key(settings.MASTER_KEY_FILE)
-
-
-@lru_cache(maxsize=4)
-def _read_master_key(path: Path) -> bytes:
-    if not path.exists() and _holds_objects():
-        raise StorageError(
-            f"The master key {path} is missing, and files are stored under it. Restore it.", "no_master_key"
-        )
-    key = read_or_create(path, lambda: os.urandom(32))
-    if len(key) != 32:
-        raise StorageError(f"The master key {path} must be 32 bytes long, but it has {len(key)}.", "bad_master_key")
-    return key
-
-
-def _holds_objects() -> bool:
-    try:
-        folders, files = _backend().listdir(DATA_KEYS)
-    except FileNotFoundError:
-        return False
-    return bool(folders or files)
-
-
-def _key_id() -> str:
-    """Names the master key without telling anything about it."""
-    return hashlib.sha256(b"master-key-id:" + _master_key()).hexdigest()[:16]
-
-
 def _wrap(data_key: bytes, object_id: uuid.UUID, plain_bytes: int) -> io.BytesIO:
-    nonce = os.urandom(NONCE_BYTES)
-    wrapped = AESGCM(_master_key()).encrypt(nonce, data_key, _wrap_context(object_id, plain_bytes))
+    key, nonce = master_keys.current(), os.urandom(NONCE_BYTES)
+    wrapped = AESGCM(key.secret).encrypt(nonce, data_key, _wrap_context(object_id, plain_bytes))
     return io.BytesIO(
         json.dumps(
             {
                 "version": 1,
-                "master_key": _key_id(),
+                "master_key": key.id,
                 "object": object_id.hex,
                 "plain_bytes": plain_bytes,
                 "nonce": nonce.hex(),
@@ -225,31 +190,119 @@ def _wrap(data_key: bytes, object_id: uuid.UUID, plain_bytes: int) -> io.BytesIO
 
 
 def _unwrap(name: str) -> _DataKey:
+    data_key, object_id, plain_bytes, _ = _unwrapped(_read_key(name), name)
+    return _DataKey(AESGCM(data_key), object_id, plain_bytes)
+
+
+def _read_key(name: str) -> bytes:
     _check_name(name)
     try:
         with _backend().open(f"{DATA_KEYS}/{name}", "rb") as file:
-            text = file.read()
+            return bytes(file.read())
     except OSError:
         raise ObjectMissing(name) from None
+
+
+def _unwrapped(text: bytes, name: str) -> tuple[bytes, uuid.UUID, int, str]:
+    """The data key, its object, the object's plain size, and the id of the master key that wraps it."""
     try:
         stored = json.loads(text)
         object_id, plain_bytes = uuid.UUID(stored["object"]), int(stored["plain_bytes"])
-        nonce, wrapped, master_key = (
+        nonce, wrapped, key_id = (
             bytes.fromhex(stored["nonce"]),
             bytes.fromhex(stored["wrapped_key"]),
-            stored["master_key"],
+            str(stored["master_key"]),
         )
     except (ValueError, KeyError, TypeError):
         raise StorageError(f"The data key of {name} is not readable.") from None
-    if master_key != _key_id():
+    key = master_keys.by_id(key_id)
+    if key is None:
         raise StorageError(f"{name} was stored under another master key.", "wrong_master_key")
     try:
-        data_key = AESGCM(_master_key()).decrypt(nonce, wrapped, _wrap_context(object_id, plain_bytes))
+        data_key = AESGCM(key.secret).decrypt(nonce, wrapped, _wrap_context(object_id, plain_bytes))
     except (InvalidTag, ValueError):
         raise StorageError(f"The data key of {name} was altered.") from None
     if not name.endswith(object_id.hex):
         raise StorageError(f"The data key of {name} belongs to another object.")
-    return _DataKey(AESGCM(data_key), object_id, plain_bytes)
+    return data_key, object_id, plain_bytes, key_id
+
+
+def key_id_of(name: str) -> str:
+    """The id of the master key that an object's data key is wrapped by."""
+    try:
+        return str(json.loads(_read_key(name))["master_key"])
+    except (ValueError, KeyError, TypeError):
+        raise StorageError(f"The data key of {name} is not readable.") from None
+
+
+def rewrap(name: str) -> bool:
+    """Wrap an object's data key by the current master key; False when it is already, or is gone. Raises StorageError.
+
+    Beside traffic: readers find the old or the new one, whole, and an object that is destroyed meanwhile stays so.
+    """
+    _check_name(name)
+    if not isinstance(_backend(), FileSystemStorage):
+        return _rewrap_in_bucket(name)
+    path = Path(_backend().path(f"{DATA_KEYS}/{name}"))
+    with _held(path) as file:
+        if file is None:
+            return False
+        data_key, object_id, plain_bytes, key_id = _unwrapped(file.read(), name)
+        if key_id == master_keys.current().id:
+            return False
+        beside = _rewrapped_beside(path)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as fresh:
+            fresh.write(_wrap(data_key, object_id, plain_bytes).getvalue())
+            fresh.flush()
+            os.fsync(fresh.fileno())
+        os.replace(beside, path)
+    return True
+
+
+def _rewrap_in_bucket(name: str) -> bool:
+    """Written only over what was read: had the key been deleted meanwhile, the bucket refuses to bring it back."""
+    bucket: Any = _backend()
+    client = bucket.connection.meta.client
+    key = "/".join(part for part in (bucket.location, DATA_KEYS, name) if part)
+    where = {"Bucket": bucket.bucket_name, "Key": key}
+    try:
+        found = client.get_object(**where)
+        data_key, object_id, plain_bytes, key_id = _unwrapped(found["Body"].read(), name)
+        if key_id == master_keys.current().id:
+            return False
+        client.put_object(**where, Body=_wrap(data_key, object_id, plain_bytes).getvalue(), IfMatch=found["ETag"])
+    except Exception as error:
+        if _is_missing_key(error) or "PreconditionFailed" in str(error):
+            return False
+        raise
+    return True
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[IO[bytes] | None]:
+    """The key file as it lies there, locked against other processes of ours; None when it is gone."""
+    while True:
+        try:
+            file = path.open("r+b", buffering=0)
+        except FileNotFoundError:
+            yield None
+            return
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break  # else it was exchanged or removed while we waited
+        except FileNotFoundError:
+            pass
+        file.close()
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def _rewrapped_beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}")
 
 
 def _wrap_context(object_id: uuid.UUID, plain_bytes: int) -> bytes:
@@ -464,13 +517,11 @@ def _storage_full_is_said() -> Iterator[None]:
         raise
 
 
-def _overwrite(path: Path) -> None:
-    try:
-        with path.open("r+b", buffering=0) as file:
-            file.write(os.urandom(max(1, path.stat().st_size)))
-            os.fsync(file.fileno())
-    except FileNotFoundError:
-        return
+def _overwrite(file: IO[bytes]) -> None:
+    length = os.fstat(file.fileno()).st_size
+    file.seek(0)
+    file.write(os.urandom(max(1, length)))
+    os.fsync(file.fileno())
 
 
 def _check_name(name: str) -> None:

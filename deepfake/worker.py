@@ -25,23 +25,28 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
+from deepfake.errors import TryLater
 from deepfake.loop import stopping, worker_name
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.5  # how late a bell rung by another process is heard
 SWEEP_S = 5.0
+WEBHOOKS_S = 1.0
 SCHEDULE_S = 30.0
 DATABASE_PAUSE_S = 2.0
+TRY_AGAIN = timedelta(minutes=10)
+TRY_FOR = timedelta(days=7)
 
 PERIODIC: tuple[tuple[str, float], ...] = (
     ("detection.jobs.sweep", SWEEP_S),
-    ("detection.webhooks.deliver_due", SWEEP_S),
+    ("detection.webhooks_sending.deliver_due", WEBHOOKS_S),
     ("django_q.scheduler.scheduler", SCHEDULE_S),
 )
 RELEASE = "detection.jobs.release"
 
 _bell = threading.Event()
+_crews: list[Crew] = []  # of this process: one, but for tests
 
 
 def hear_new_tasks() -> None:
@@ -72,6 +77,12 @@ def answer(task: OrmQ) -> None:
     try:
         package = SignedPackage.loads(task.payload)
         import_string(package["func"])(*package["args"], **package.get("kwargs", {}))
+    except TryLater as refused:
+        if timezone.now() - package["started"] < TRY_FOR:
+            logger.warning("Task %s is tried again in %s: %s", task.pk, TRY_AGAIN, refused)
+            OrmQ.objects.filter(pk=task.pk).update(lock=timezone.now() + TRY_AGAIN)
+            return
+        logger.error("Task %s was given up after %s: %s", task.pk, TRY_FOR, refused)
     except BadSignature:
         logger.error("Task %s is not signed with this installation's SECRET_KEY; it was dropped.", task.pk)
     except (Exception, SystemExit):  # django-q2 itself and some libraries end a task with SystemExit
@@ -93,6 +104,7 @@ class Crew:
 
     def start(self) -> None:
         hear_new_tasks()
+        _crews.append(self)
         for number in range(1, self.size + 1):
             self._thread(f"worker-{number}", self._answer_bells)
         for path, every_s in self.periodic:
@@ -145,6 +157,15 @@ class Crew:
             close_old_connections()
             stopping.wait(every_s)
         connections.close_all()
+
+
+def count_busy() -> int:
+    """How many worker threads of this process are at a task."""
+    return sum(len(crew.busy) for crew in _crews)
+
+
+def count_all() -> int:
+    return sum(thread.is_alive() for crew in _crews for thread in crew.threads if thread.name.startswith("worker-"))
 
 
 def _rest_after_database_error() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.deepfake.serving import Serving, database_url, environment, manage
+from tests.deepfake.serving import Serving, database_url, environment, manage, migrate
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
     folder = tmp_path_factory.mktemp("serve")
     with database_url(folder) as url:
         variables = environment(folder, url)
-        manage(variables, "migrate")
+        migrate(variables)
         manage(variables, "seed_demo")
         yield variables
 

@@ -17,6 +17,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from tests import migrated
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -41,10 +43,20 @@ def environment(data_dir: Path, url: str) -> dict[str, str]:
     return inherited | {"DATA_DIR": str(data_dir), "DATABASE_URL": url}
 
 
+def migrate(variables: dict[str, str]) -> None:
+    """Bring a fresh database to the newest state; a copy of one that was."""
+    url = variables["DATABASE_URL"]
+    if url.startswith("sqlite:///"):
+        migrated.copy_to(Path(url.removeprefix("sqlite:///")))
+    else:
+        migrated.copy_on_postgresql(os.environ["DATABASE_URL"], url.rpartition("/")[2])
+
+
 def manage(variables: dict[str, str], *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "manage.py", *arguments], cwd=ROOT, env=variables, capture_output=True, text=True, check=True
+        [sys.executable, "manage.py", *arguments], cwd=ROOT, env=variables, capture_output=True, text=True, check=False
     )
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 

@@ -26,6 +26,27 @@ def test_unset_gives_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert env.database("X", tmp_path)["NAME"] == tmp_path / "db.sqlite3"
 
 
+def test_email(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("X", raising=False)
+    assert env.email("X")["EMAIL_BACKEND"].endswith("console.EmailBackend")
+    monkeypatch.setenv("X", "smtp://me%40example.org:pass%2Fword@mail.example.org")
+    assert env.email("X") == {
+        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_HOST": "mail.example.org",
+        "EMAIL_PORT": 587,
+        "EMAIL_HOST_USER": "me@example.org",
+        "EMAIL_HOST_PASSWORD": "pass/word",
+        "EMAIL_USE_SSL": False,
+        "EMAIL_USE_TLS": True,
+    }
+    monkeypatch.setenv("X", "smtps://mail.example.org")
+    assert (env.email("X")["EMAIL_PORT"], env.email("X")["EMAIL_USE_SSL"]) == (465, True)
+    monkeypatch.setenv("X", "smtp://localhost:25?tls=no")
+    assert env.email("X")["EMAIL_USE_TLS"] is False
+    monkeypatch.setenv("X", "file:///tmp/mails")
+    assert env.email("X")["EMAIL_FILE_PATH"] == "/tmp/mails"
+
+
 @pytest.mark.parametrize(
     ("read", "value"),
     [
@@ -39,6 +60,9 @@ def test_unset_gives_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         (lambda: env.database("X", Path()), "postgres://host:5432/"),
         (lambda: env.database("X", Path()), "sqlite://relative.db"),
         (lambda: env.redis_url("X"), "localhost:6379"),
+        (lambda: env.email("X"), "mail.example.org"),
+        (lambda: env.email("X"), "smtp://host:port"),
+        (lambda: env.email("X"), "smtp://host?colour=red"),
         (lambda: env.object_store("X"), "https://bucket"),
         (lambda: env.object_store("X"), "s3://bucket?colour=red"),
         (lambda: env.directory("X", Path()), "/proc/nothing/here"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from deepfake import error_views
+from deepfake.api_errors import phrase
 from deepfake.errors import DomainError
 
 handler400 = error_views.bad_request
@@ -167,10 +169,16 @@ def test_request_id_is_validated(client: Client) -> None:
         assert len(made) == 32
 
 
+def test_every_status_has_a_phrase() -> None:
+    assert [phrase(status) for status in HTTPStatus] == [status.phrase for status in HTTPStatus]
+    assert (phrase(460), phrase(499)) == ("Checksum Mismatch", "")
+
+
 def test_announced_size_is_refused_before_reading(client: Client, settings: Any) -> None:
     settings.MAX_UPLOAD_BYTES = 1_000_000
     answer = client.generic("POST", "/v1/validate", b"x", "multipart/form-data; boundary=x", CONTENT_LENGTH="3000000")
     assert answer.status_code == 413
+    assert answer.json()["request_id"] == answer["X-Request-ID"] != ""
     assert "2 MB" in answer.json()["detail"]
     assert (
         client.generic("POST", "/v1/validate", b"{}", "application/json", CONTENT_LENGTH="99000000").status_code == 413

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,27 @@ def test_starts_answers_and_stops(start: Callable[..., Serving]) -> None:
     began = time.monotonic()
     assert serving.stop() == 0
     assert time.monotonic() - began < 10
+
+
+def test_links_in_mails_lead_to_where_it_listens(start: Callable[..., Serving], tmp_path: Path) -> None:
+    serving = start("--role", "web", EMAIL_URL=f"file://{tmp_path}/mails", PUBLIC_URL="")
+    serving.first_line()
+    page = serving.get("/accounts/password/reset/", Host="localhost:4444")
+    token = page.read().decode().split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
+    cookie = page.headers["Set-Cookie"].split(";")[0]
+    connection = serving.connect()
+    wish = f"csrfmiddlewaretoken={token}&email=demo%40example.org"
+    kind = "application/x-www-form-urlencoded"
+    connection.request(
+        "POST",
+        "/accounts/password/reset/",
+        wish,
+        {"Host": "localhost:4444", "Content-Type": kind, "Cookie": cookie, "Origin": "http://localhost:4444"},
+    )
+    assert connection.getresponse().status == 302
+    said = "".join(path.read_text() for path in (tmp_path / "mails").iterdir())
+    assert f"http://127.0.0.1:{serving.port}" in said
+    assert "4444" not in said
 
 
 def test_says_what_its_threads_do_and_goes_on(start: Callable[..., Serving]) -> None:
@@ -59,7 +82,7 @@ def test_taken_port_is_said(start: Callable[..., Serving]) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         serving = start("--port", str(port))
-        assert serving.process.wait(30) == 1
+        assert serving.process.wait(90) == 1
     assert f"Cannot listen on 127.0.0.1:{port}" in serving.log.read_text()
 
 
@@ -105,6 +128,50 @@ def send_upload(serving: Serving, size: int, demo_key: str) -> http.client.HTTPR
     return connection.getresponse()
 
 
+def test_a_body_sent_in_chunks_is_read(start: Callable[..., Serving], demo_key: str) -> None:
+    """As curl sends a file whose size it cannot know: -F file=@- or file=@/dev/null."""
+    serving = start("--role", "web")
+    serving.first_line()
+    head, tail, headers = multipart(0)
+    del headers["Content-Length"]
+    for content, code in ((b"", "file_empty"), (b"no media" * 100, "unsupported_type")):
+        connection = serving.connect()
+        parts = [part for part in (head, content, tail) if part]
+        connection.request(
+            "POST", "/v1/media", iter(parts), headers | {"Authorization": f"Bearer {demo_key}"}, encode_chunked=True
+        )
+        assert json.loads(connection.getresponse().read())["code"] == code
+
+
+def test_statuses_are_called_by_their_names(start: Callable[..., Serving], demo_key: str) -> None:
+    serving = start("--role", "web", API_READS_PER_MINUTE="1")
+    serving.first_line()
+    heard = {}
+    for _ in range(60):
+        connection = serving.connect()
+        connection.request("GET", "/v1/jobs", headers={"Authorization": f"Bearer {demo_key}"})
+        answer = connection.getresponse()
+        heard[answer.status] = answer.reason
+        if answer.status == 429:
+            break
+    assert heard == {200: "OK", 429: "Too Many Requests"}
+
+
+def test_a_refusal_carries_the_callers_request_id(start: Callable[..., Serving], demo_key: str) -> None:
+    serving = start("--role", "web", MAX_UPLOAD_BYTES="5000000")
+    serving.first_line()
+    for sent in ("mine.1", "not <mine>"):
+        connection = serving.connect()
+        connection.putrequest("POST", "/v1/media")
+        for name, value in (multipart(50_000_000_000)[2] | {"X-Request-ID": sent}).items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        told = json.loads(answer.read())["request_id"]
+        assert answer.headers["X-Request-ID"] == told
+        assert told == sent if sent == "mine.1" else re.fullmatch("[0-9a-f]{32}", told)
+
+
 def test_large_upload_does_not_live_in_memory(start: Callable[..., Serving], demo_key: str) -> None:
     serving = start("--role", "web")
     serving.first_line()
@@ -128,6 +195,9 @@ def test_too_large_is_refused_before_it_is_sent(start: Callable[..., Serving], d
     answer = connection.getresponse()
     body = json.loads(answer.read())
     assert (answer.status, body["code"]) == (413, "too_large")
+    assert answer.reason == HTTPStatus(413).phrase
+    assert re.fullmatch("[0-9a-f]{32}", body["request_id"])
+    assert answer.headers["X-Request-ID"] == body["request_id"]
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
@@ -145,6 +215,7 @@ def test_endless_body_of_unknown_length_is_cut(start: Callable[..., Serving], de
     connection.putrequest("POST", "/v1/detect")
     connection.putheader("Content-Type", "application/json")
     connection.putheader("Transfer-Encoding", "chunked")
+    connection.putheader("Authorization", f"Bearer {demo_key}")
     connection.endheaders()
     block = b"f4240\r\n" + b" " * 1_000_000 + b"\r\n"
     for _ in range(14):
@@ -157,7 +228,7 @@ def test_page_that_asks_for_html_gets_a_page(start: Callable[..., Serving]) -> N
     serving.first_line()
     connection = serving.connect()
     connection.putrequest("POST", "/analyses/")
-    for name, value in (multipart(9_000_000)[2] | {"Accept": "text/html"}).items():
+    for name, value in (multipart(9_000_000)[2] | {"Accept": "text/html", "Cookie": "sessionid=x"}).items():
         connection.putheader(name, value)
     connection.endheaders()
     answer = connection.getresponse()

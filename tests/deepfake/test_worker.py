@@ -15,6 +15,7 @@ from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from deepfake import loop, worker
+from deepfake.errors import TryLater
 from deepfake.worker import Crew, answer, take_task
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
@@ -30,6 +31,10 @@ def note(what: str) -> None:
 
 def fail(how: str) -> None:
     raise SystemExit if how == "exit" else RuntimeError("boom")
+
+
+def later() -> None:
+    raise TryLater("The mail server is away.")
 
 
 def block(what: str) -> None:
@@ -195,3 +200,17 @@ def test_periodic_paths_exist() -> None:
 
     for path in (*(path for path, _ in worker.PERIODIC), worker.RELEASE, "deepfake.housekeeping.tidy"):
         assert callable(import_string(path))
+
+
+def test_a_task_that_asks_for_it_is_tried_again_and_given_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async_task(f"{HERE}.later", save=False)
+    task = take_task()
+    assert task is not None
+    answer(task)
+    assert take_task() is None  # not yet
+    OrmQ.objects.update(lock=timezone.now())
+    again = take_task()
+    assert again is not None
+    monkeypatch.setattr(worker, "TRY_FOR", timedelta(0))
+    answer(again)
+    assert not OrmQ.objects.exists()

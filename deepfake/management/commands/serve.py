@@ -11,7 +11,9 @@ import sys
 import tempfile
 import threading
 from argparse import ArgumentParser
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -22,11 +24,13 @@ from django.db.migrations.executor import MigrationExecutor
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
-from deepfake import housekeeping, loop, storage
+from deepfake import housekeeping, loop, metrics_views, storage, tls, tracing
 from deepfake.staticfiles import collect_if_changed
 from deepfake.worker import PERIODIC, RELEASE, Crew
 
 logger = logging.getLogger(__name__)
+
+OWN_NAMES = ("localhost", "127.0.0.1", "::1")  # whoever listens there alone needs no name for others
 
 
 class Command(BaseCommand):
@@ -37,10 +41,18 @@ class Command(BaseCommand):
         parser.add_argument("--role", choices=["web", "worker", "all"], default="all")
         parser.add_argument("--host", default=settings.HOST)
         parser.add_argument("--port", type=int, default=settings.PORT)
+        parser.add_argument("--tls", action="store_true", help="serve https, with a certificate made by this server")
+        parser.add_argument("--tls-cert", type=Path, help="serve https with this certificate (PEM, with its chain)")
+        parser.add_argument("--tls-key", type=Path, help="the key of --tls-cert (PEM)")
         parser.add_argument("--prepare", action="store_true", help="run `manage.py prepare` first, in this process")
 
     def handle(self, *args: Any, **options: Any) -> None:
         role = options["role"]
+        certificate = _certificate(options)
+        if not os.environ.get("PUBLIC_URL"):
+            settings.PUBLIC_URL = _public_url(options, certificate)
+            if options["host"] not in OWN_NAMES:
+                self.stderr.write(f"PUBLIC_URL is not set: links in e-mails and reports lead to {settings.PUBLIC_URL}.")
         tempfile.tempdir = str(settings.SPOOL_DIR)  # where Twisted spools request bodies
         try:
             if options["prepare"]:
@@ -57,7 +69,76 @@ class Command(BaseCommand):
         if role == "worker":
             _work(crew or Crew(1), self)
         else:
-            _serve(options["host"], options["port"], crew, self)
+            _serve(options["host"], options["port"], crew, self, certificate)
+
+
+def _certificate(options: dict[str, Any]) -> tls.Certificate | None:
+    """The certificate to serve with, None for plain HTTP; makes cookies and links fit it."""
+    cert_file, key_file = options["tls_cert"], options["tls_key"]
+    if bool(cert_file) != bool(key_file):
+        raise CommandError("--tls-cert and --tls-key go together: a certificate and its key.")
+    if not options["tls"] and not cert_file:
+        return None
+    if settings.HTTPS:
+        raise CommandError("HTTPS=yes says that a proxy in front ends TLS. Unset it, or serve without --tls.")
+    try:
+        certificate = tls.given(cert_file, key_file) if cert_file else tls.own(settings.KEYS_DIR, tls.local_names())
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = True
+    settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
+    # No HSTS: it would lock browsers out of plain HTTP under these names, and of self-made certificates for good.
+    settings.ALLOWED_HOSTS = [
+        *settings.ALLOWED_HOSTS,
+        *(f"[{name}]" if ":" in name else name.replace("*", "") for name in certificate.names),
+    ]
+    tls.serve_with(certificate)
+    return certificate
+
+
+def _public_url(options: dict[str, Any], certificate: tls.Certificate | None) -> str:
+    """How others reach us, as far as it can be told from how we listen."""
+    host = "localhost" if options["host"] in ("0.0.0.0", "::") else options["host"]  # nosec B104 # noqa: S104
+    if certificate is None:
+        return f"http://{_shown(host)}:{options['port']}"
+    return f"https://{_shown(_public_name(options['host'], certificate))}:{options['port']}"
+
+
+def _public_name(host: str, certificate: tls.Certificate) -> str:
+    if host in certificate.names or not certificate.names:
+        return host
+    return certificate.names[0]
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _addresses(host: str, port: int, certificate: tls.Certificate | None) -> list[str]:
+    """What to print once the server listens: where it is, where passkeys work, how others come to trust it."""
+    if certificate is None:
+        lines = [f"Serving http://{_shown(host)}:{port}"]
+        if host in ("127.0.0.1", "::1", "0.0.0.0", "::"):  # nosec B104 # noqa: S104 -- compared, not bound
+            lines.append(f"Passkeys work on http://localhost:{port}: browsers tie them to a name, not to a number.")
+        return lines
+    lines = [f"Serving https://{_shown(_public_name(host, certificate))}:{port}"]
+    everywhere = host in ("0.0.0.0", "::")  # nosec B104 # noqa: S104 -- compared, not bound
+    if everywhere:
+        lines += [f"        https://{_shown(name)}:{port}" for name in certificate.names[1:]]
+    if certificate.ca_file is None:
+        return lines
+    der = tls.served_ca() or b""
+    lines += [
+        f"Its certificate comes from its own authority: {certificate.ca_file}",
+        f"SHA-256 {tls.fingerprint(der)}",
+        "Browsers warn until they trust it. On each device open /trust/ at one of the addresses above,"
+        " compare the fingerprint, and follow the steps.",
+    ]
+    if not everywhere:
+        lines.append("For phones and other machines on your network: serve --tls --host 0.0.0.0")
+    if certificate.left_out:
+        lines.append(f"Left out, because the authority may not sign for them: {', '.join(certificate.left_out)}")
+    return lines
 
 
 def _check_database() -> None:
@@ -70,7 +151,9 @@ def _check_database() -> None:
         connection.close()
 
 
-def _serve(host: str, port: int, crew: Crew | None, command: BaseCommand) -> None:
+def _serve(
+    host: str, port: int, crew: Crew | None, command: BaseCommand, certificate: tls.Certificate | None = None
+) -> None:
     collect_if_changed()
     _import_pages()
     if crew:
@@ -88,11 +171,11 @@ def _serve(host: str, port: int, crew: Crew | None, command: BaseCommand) -> Non
         if crew:
             _warm_up()
             crew.start()
-        shown = f"[{host}]" if ":" in host else host
-        command.stdout.write(f"Serving http://{shown}:{port}")
+        for line in _addresses(host, port, certificate):
+            command.stdout.write(line)
         command.stdout.flush()
 
-    server = HouseServer(application, host=host, port=port, ready=ready)
+    server = HouseServer(application, host=host, port=port, ready=ready, certificate=certificate)
 
     def stop() -> None:
         reactor.callFromThread(server.stop_listening)
@@ -134,6 +217,8 @@ def _work(crew: Crew, command: BaseCommand) -> None:
     loop.set_server_loop(own_loop)
     crew.start()
     _warm_up()
+    if settings.METRICS_PORT:
+        metrics_views.serve_apart(settings.HOST, settings.METRICS_PORT)
     command.stdout.write(f"Working with {crew.size} thread(s)")
     command.stdout.flush()
     own_loop.run_forever()
@@ -184,6 +269,8 @@ def _stop_and_say_so(stop: Any) -> None:
 
 
 def _leave(code: int) -> None:
+    with suppress(Exception):
+        tracing.flush()
     # Past the interpreter's own end, which would wait for threads that may hang in native code.
     sys.stdout.flush()
     sys.stderr.flush()
