@@ -73,6 +73,13 @@ def is_local_name(host: str) -> bool:
     return name == "localhost" or name.endswith(_LOCAL_SUFFIXES)
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether `host` says in so many words that it is the machine it is asked on."""
+    name = host.rstrip(".").lower()
+    address = literal(name)
+    return name == "localhost" or name.endswith(".localhost") or (address is not None and address.is_loopback)
+
+
 def _embedded_v4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from accounts import audit
+from deepfake.admin_site import ReadOnlyAdmin
 from detection.models import (
     BranchScore,
     ExplanationArtifact,
@@ -20,21 +21,9 @@ from detection.models import (
     ThresholdProposal,
     ThresholdVersion,
     WebhookDelivery,
+    WebhookEndpoint,
 )
 from detection.threshold_services import content_of, keep_version
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """What the product wrote down stays as it was written."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # deleting goes through the service, which destroys the data keys too
 
 
 class ReadOnlyInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -76,6 +65,7 @@ class JobAdmin(ReadOnlyAdmin):
 
 @admin.register(InferenceResult)
 class InferenceResultAdmin(ReadOnlyAdmin):
+    organization_path = "job__organization"
     list_display = ("job", "label", "score", "abstain_reason", "model_version", "created_at")
     list_filter = ("label", "abstain_reason", "model_version")
     list_select_related = ("job", "model_version")
@@ -123,7 +113,6 @@ class ThresholdProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             actor=request.user,
             target=obj,
             details={"name": obj.name, "version": obj.version, "before": before, "after": content_of(obj)},
-            ip_address=audit.client_ip(request),
         )
 
 
@@ -136,6 +125,7 @@ class ThresholdProposalAdmin(ReadOnlyAdmin):
 
 @admin.register(ThresholdVersion)
 class ThresholdVersionAdmin(ReadOnlyAdmin):
+    organization_path = "profile__organization"
     list_display = ("profile", "number", "content", "changed_by", "created_at")
     list_select_related = ("profile", "changed_by")
 
@@ -144,10 +134,19 @@ class ThresholdVersionAdmin(ReadOnlyAdmin):
 class WebhookDeliveryAdmin(ReadOnlyAdmin):
     list_display = ("event", "url", "attempts", "last_status", "delivered_at", "gave_up_at", "next_attempt_at")
     list_filter = ("event", "organization")
+    list_select_related = ("organization", "endpoint", "job")
+
+
+@admin.register(WebhookEndpoint)
+class WebhookEndpointAdmin(ReadOnlyAdmin):
+    list_display = ("url", "organization", "is_enabled", "off_reason", "failures", "last_success_at", "created_at")
+    list_filter = ("is_enabled", "organization")
     list_select_related = ("organization",)
+    exclude = ("secret", "previous_secret")
 
 
 @admin.register(Feedback)
 class FeedbackAdmin(ReadOnlyAdmin):
+    organization_path = "job__organization"
     list_display = ("job", "label", "created_at")
     list_select_related = ("job",)

@@ -22,8 +22,8 @@ from deepfake.errors import DomainError
 from detection import api_shapes as shapes
 from detection import cards, model_metrics
 from detection.api import ApiView
-from detection.engine import fusion, pipeline, registry, runtime
-from detection.engine.errors import WeightsInvalid
+from detection.engine import fusion, pipeline, registry, runtime, sandbox
+from detection.engine.errors import EngineError, WeightsInvalid
 from detection.engine.types import to_json
 from detection.models import Job
 from detection.querysets import STALE_AFTER
@@ -38,7 +38,11 @@ class ModelsView(ApiView):
     @extend_schema(
         operation_id="list_models",
         summary="List the deployed models, their digests and measured quality",
-        responses={200: shapes.answer(shapes.ModelsShape, "All models.", shapes.MODELS_EXAMPLE), **shapes.problems()},
+        description="Each check with its version, the digests of its files, licence, and the figures of its card.",
+        responses={
+            200: shapes.answer(shapes.ModelsShape, "All models.", shapes.MODELS_EXAMPLE),
+            **shapes.problems(400, 503),
+        },
     )
     def get(self, request: Request) -> Response:
         try:
@@ -70,10 +74,12 @@ def _model(spec: registry.BranchSpec) -> dict[str, Any]:
 class LiveView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
+    public_because = "probes and monitors ask it without a key; it names no customer and no file"
 
     @extend_schema(
         operation_id="health_live",
         summary="Whether the process answers",
+        description="Looks at nothing else: for whatever starts processes anew that hang.",
         auth=[],
         responses={200: shapes.answer(shapes.HealthShape, "It does.", {"status": "ok"})},
     )
@@ -84,10 +90,15 @@ class LiveView(APIView):
 class ReadyView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
+    public_because = "probes and monitors ask it without a key; it names no customer and no file"
+
+    def checks(self) -> dict[str, Callable[[], str]]:
+        return CHECKS
 
     @extend_schema(
         operation_id="health_ready",
         summary="Whether it can take work: database, storage, weights, workers",
+        description="For a load balancer: 503 says that requests should go elsewhere for now.",
         auth=[],
         responses={
             200: shapes.answer(shapes.HealthShape, "It can.", shapes.HEALTH_EXAMPLE),
@@ -95,15 +106,19 @@ class ReadyView(APIView):
         },
     )
     def get(self, request: Request) -> Response:
-        checks = {name: _checked(name, check) for name, check in CHECKS.items()}
+        checks = {name: _checked(name, check) for name, check in self.checks().items()}
         well = all(check["ok"] for check in checks.values())
         return Response({"status": "ok" if well else "unavailable", "checks": checks}, status=200 if well else 503)
 
 
 class HealthView(ReadyView):
+    def checks(self) -> dict[str, Callable[[], str]]:
+        return {**CHECKS, "decoder": _decoder}
+
     @extend_schema(
         operation_id="health",
         summary="Liveness and readiness in one",
+        description="As `/v1/health/ready`, and what protects this machine from the files that it opens (`decoder`).",
         auth=[],
         responses={
             200: shapes.answer(shapes.HealthShape, "All is well.", shapes.HEALTH_EXAMPLE),
@@ -169,6 +184,14 @@ def _workers() -> str:
     if Job.objects.queued_and_due().filter(next_attempt_at__lt=now - UNHEARD_FOR).exists():
         raise Unwell("Jobs wait and no worker takes them.")
     return "nothing waits"
+
+
+def _decoder() -> str:
+    """What untrusted files are opened behind. Little protection is no failure: the operator chose the machine."""
+    try:
+        return str(sandbox.protections())
+    except EngineError as error:
+        raise Unwell("The decoder does not start.") from error
 
 
 CHECKS: dict[str, Callable[[], str]] = {

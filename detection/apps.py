@@ -18,9 +18,13 @@ class DetectionConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from detection import bulk
+        from accounts import data_requests
+        from detection import batches, bulk
+        from detection import data_requests as own
 
         bulk.offer_own()
+        batches.listen()
+        data_requests.register("detection", own.Analyses())
         post_migrate.connect(_show_shipped_thresholds, sender=self, dispatch_uid="detection.shipped_thresholds")
         post_migrate.connect(_install_search, sender=self, dispatch_uid="detection.search")
 

@@ -16,18 +16,19 @@ from detection.models import ExplanationArtifact
 PAGE_LIFETIME = timedelta(minutes=15)
 API_LIFETIME = timedelta(hours=1)
 WEBHOOK_LIFETIME = timedelta(hours=24)
+API_STEP_S = 3600  # links of API answers end on full hours: the same job asked for again is the same text
 
 
-def signed_path(artifact: ExplanationArtifact, *, lifetime: timedelta = PAGE_LIFETIME) -> str:
-    """Return `/artifacts/<uuid>?expires=<unix seconds>&signature=<hex>`, valid for `lifetime`."""
-    expires = int(time.time() + lifetime.total_seconds())
+def signed_path(artifact: ExplanationArtifact, *, lifetime: timedelta = PAGE_LIFETIME, step_s: int = 1) -> str:
+    """Return `/artifacts/<uuid>?expires=<unix seconds>&signature=<hex>`, valid for `lifetime` up to the next step."""
+    expires = -(-int(time.time() + lifetime.total_seconds()) // step_s) * step_s
     path = reverse("detection:artifact", args=[artifact.id])
     return f"{path}?expires={expires}&signature={_signature(artifact.id, expires)}"
 
 
 def signed_url(artifact: ExplanationArtifact, base_url: str, *, lifetime: timedelta = API_LIFETIME) -> str:
     """The same as an absolute address below `base_url` (scheme and host)."""
-    return base_url.rstrip("/") + signed_path(artifact, lifetime=lifetime)
+    return base_url.rstrip("/") + signed_path(artifact, lifetime=lifetime, step_s=API_STEP_S)
 
 
 def verify(artifact_id: UUID | str, expires: str, signature: str) -> bool:

@@ -52,8 +52,7 @@ def run(*, name: str, jobs: Iterable[Job], actor: User) -> Outcome:
     if action is None:
         raise DomainError("This cannot be done with many analyses.", "action_unknown")
     if not action.is_allowed(actor):
-        role = actor.get_role_display().lower()
-        raise DomainError(f"Your role ({role}) does not let you do this.", "role_insufficient", 403)
+        raise DomainError(f"Your role ({actor.role_name.lower()}) does not let you do this.", "role_insufficient", 403)
     done, refused = 0, Counter[str]()
     for job in jobs:
         try:

@@ -9,22 +9,27 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.urls import path
 
+from accounts.permissions import Permission
 from detection import live
 from detection.models import Job
 
-NOT_SIGNED_IN, NOT_FOUND = 4401, 4404
+NOT_SIGNED_IN, NOT_ALLOWED, NOT_FOUND = 4401, 4403, 4404
 
 
 class ChangesConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channels has no types
     """Sends {"job", "status", "stage", "percent"} for one job, or for all of the member's organisation."""
 
     group = ""
+    required_permission = Permission.VIEW
 
     async def connect(self) -> None:
         user = self.scope["user"]
         organization_id = getattr(user, "organization_id", None)
         if not user.is_authenticated or not user.is_active or organization_id is None:
             await self.close(code=NOT_SIGNED_IN)
+            return
+        if not user.may(self.required_permission):
+            await self.close(code=NOT_ALLOWED)
             return
         job_id: uuid.UUID | None = self.scope["url_route"]["kwargs"].get("job_id")
         if job_id is not None and not await _is_visible(user, job_id):

@@ -14,8 +14,9 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.models import Organization, User
+from accounts.permissions import Permission, check
 from deepfake.errors import DomainError
-from detection import live, services
+from detection import holds, live, services
 from detection.models import Job, Media
 from detection.walking import walked
 
@@ -33,6 +34,7 @@ class Pending:
     id: uuid.UUID
     count: int
     until: datetime
+    held: int = 0  # what a legal hold has kept
 
     @property
     def seconds_left(self) -> int:
@@ -41,9 +43,16 @@ class Pending:
 
 def delete_soon(*, jobs: Iterable[Job], organization: Organization, actor: User) -> Pending:
     """Hide the jobs, and the items that nothing else uses, from everybody. Raises DomainError."""
-    if not actor.can_delete:
-        raise DomainError("Your role does not let you delete analyses.", "role_insufficient", 403)
-    wanted = [job.pk for job in jobs]
+    check(actor, Permission.DELETE)
+    asked = [job.pk for job in jobs]
+    held = holds.held_jobs(asked)
+    wanted = [pk for pk in asked if pk not in held]
+    if held and not wanted:
+        raise DomainError(
+            "A legal hold keeps these: they cannot be deleted until somebody who may manage privacy releases it.",
+            "legal_hold",
+            409,
+        )
     batch, now, hidden = uuid.uuid4(), timezone.now(), 0
     with transaction.atomic():
         for start in range(0, len(wanted), BLOCK):
@@ -55,7 +64,7 @@ def delete_soon(*, jobs: Iterable[Job], organization: Organization, actor: User)
         details = {"deletion": str(batch), "count": hidden, "jobs": [f"job_{pk.hex}" for pk in wanted]}
         audit.record(action="jobs.deletion_asked", organization=organization, actor=actor, details=details)
     _tell(batch)
-    return Pending(batch, hidden, now + timedelta(seconds=UNDO_S))
+    return Pending(batch, hidden, now + timedelta(seconds=UNDO_S), len(held))
 
 
 def _hide_items(batch: uuid.UUID, now: datetime) -> None:
@@ -105,9 +114,20 @@ def carry_off() -> int:
     due = Job.objects.filter(deleted_at__lt=before).select_related("media", "organization", "deleted_by")
     done = 0
     for job in list(due.order_by("deleted_at")[:CARRIED_OFF_AT_ONCE]):
-        services.delete_analysis(job=job, actor=job.deleted_by)
+        try:
+            services.delete_analysis(job=job, actor=job.deleted_by)
+        except DomainError:  # a hold was set, through another analysis of the item, after this one was hidden
+            _show_again(job)
+            continue
         done += 1
     return done
+
+
+def _show_again(job: Job) -> None:
+    with transaction.atomic():
+        Media.objects.filter(pk=job.media_id).update(deleted_at=None)
+        Job.objects.filter(pk=job.pk).update(deleted_at=None, deleted_by=None, deletion=None)
+        audit.record(action="jobs.deletion_held", organization=job.organization, target=job)
 
 
 def _tell(batch: uuid.UUID) -> None:

@@ -20,6 +20,7 @@ from detection.engine.pipeline import Analysis
 from detection.training import metrics
 
 BOOTSTRAP_ROUNDS = 1000
+LEAST_GROUPS = 5
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,10 @@ def report(items: Sequence[Item]) -> dict[str, Any]:
 def measure(items: Sequence[Item]) -> dict[str, Any]:
     """Return the numbers of one group.
 
-    AUROC, EER and ECE are over all scored items, inconclusive ones included. F1, accuracy and FPR are at the shipped
-    threshold over all items, an unscored one counted as wrong; `selective_accuracy` is over the decided ones.
+    AUROC, EER and ECE are over all scored items, inconclusive ones included. F1 and accuracy are at the shipped
+    threshold over all items, an unscored one counted as wrong: a fake is missed, a genuine file is no hit. FPR and
+    precision are over scored items, because a file that nothing was said about raised no alarm. `selective_accuracy`
+    is over the decided ones. `auroc_ci` needs LEAST_GROUPS of each label: below, resampling shows no spread.
     """
     scored = [i for i in items if i.score is not None]
     decided = [i for i in scored if i.verdict in ("real", "fake")]
@@ -193,10 +196,14 @@ def measure(items: Sequence[Item]) -> dict[str, Any]:
     scores = np.array([i.score for i in scored], float)
     both = 0 < labels.sum() < len(labels)
     groups = [i.row.group or i.row.path for i in scored]
-    interval = metrics.bootstrap_ci(labels, scores, groups=groups, rounds=BOOTSTRAP_ROUNDS) if both else None
+    enough = (
+        min(len({g for g, y in zip(groups, labels, strict=True) if y == label}) for label in (0, 1)) >= LEAST_GROUPS
+    )
+    interval = metrics.bootstrap_ci(labels, scores, groups=groups, rounds=BOOTSTRAP_ROUNDS) if enough else None
     n_fake = sum(i.is_fake for i in items)
     hits = sum(i.is_fake and i.is_right for i in items)
-    false_alarms = sum(not i.is_fake and not i.is_right for i in items)
+    genuine = [i for i in scored if not i.is_fake]
+    false_alarms = sum(not i.is_right for i in genuine)
     thresholds = {i.threshold for i in scored}
     precision, recall = _share(hits, hits + false_alarms), _share(hits, n_fake)
     numbers = {
@@ -212,7 +219,7 @@ def measure(items: Sequence[Item]) -> dict[str, Any]:
         "recall": recall,
         "f1": _share(2 * hits, 2 * hits + false_alarms + n_fake - hits),
         "accuracy": _share(sum(i.is_right for i in items), len(items)),
-        "fpr": _share(false_alarms, len(items) - n_fake),
+        "fpr": _share(false_alarms, len(genuine)),
         "ece": metrics.ece(labels, scores) if len(scored) else None,
         "coverage": _share(len(decided), len(items)),
         "selective_accuracy": _share(sum(i.verdict == i.row.label for i in decided), len(decided)),

@@ -61,6 +61,7 @@ class Target:
     host: str
     port: int
     path: str  # with the query
+    verb: str = "fetched"  # what is done with it, for sentences: fetched or called
 
     @property
     def host_header(self) -> str:
@@ -79,23 +80,26 @@ OnBytes = Callable[[int, int | None], None]
 """`on_bytes(received, total or None)`: told after each block; may raise to stop."""
 
 
-def check_url(url: str) -> Target:
-    """Refuse what no look-up could make acceptable: scheme, credentials, port, private address, platform page."""
+def check_url(url: str, *, verb: str = "fetched") -> Target:
+    """Refuse what no look-up could make acceptable: scheme, credentials, port, private address, platform page.
+
+    verb: "fetched" for a file, "called" for a callback or a webhook. Raises FetchError.
+    """
     parts = _split(url)
     if parts.scheme not in ("http", "https"):
-        raise FetchError("Only http:// and https:// addresses can be fetched.", "url_not_allowed")
+        raise FetchError(f"Only http:// and https:// addresses can be {verb}.", "url_not_allowed")
     if parts.username is not None or parts.password is not None:
-        raise FetchError("An address with a user name or password in it is not fetched.", "url_not_allowed")
+        raise FetchError(f"An address with a user name or password in it is not {verb}.", "url_not_allowed")
     host = _ascii_host(parts.hostname or "")
     try:
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         raise FetchError("The port in this address is not a number.", "url_not_allowed") from None
-    _check_host(host)
+    _check_host(host, verb)
     if port not in settings.FETCH_PORTS and not settings.FETCH_ALLOW_PRIVATE:
-        raise FetchError(f"Port {port} is not fetched; only the usual web ports are.", "url_not_allowed")
+        raise FetchError(f"Port {port} is not {verb}; only the usual web ports are.", "url_not_allowed")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(parts.geturl(), parts.scheme, host, port, _ascii_path(path))
+    return Target(parts.geturl(), parts.scheme, host, port, _ascii_path(path), verb)
 
 
 def fetch(
@@ -121,11 +125,55 @@ def fetch(
     raise FetchError(f"The address redirects more than {MAX_REDIRECTS} times.", "too_many_redirects")
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], *, total_s: float = 15.0) -> int:
-    """POST under the same rules, redirects not followed; return the answer's status. Raises FetchError."""
+@dataclass(frozen=True)
+class Answer:
+    """What a server said; of its body perhaps only the beginning."""
+
+    status: int
+    headers: dict[str, str]  # names in small letters
+    body: bytes
+    is_truncated: bool = False
+
+
+def post(
+    url: str, body: bytes, headers: Mapping[str, str], *, total_s: float = 15.0, keep_bytes: int = 16 * 1024
+) -> Answer:
+    """POST under the same rules, redirects not followed. Raises FetchError."""
     deadline = time.monotonic() + total_s
-    with _request(check_url(url), "POST", body=body, headers=headers, deadline=deadline) as response:
-        return response.status
+    with _request(check_url(url, verb="called"), "POST", body=body, headers=headers, deadline=deadline) as response:
+        said = {name.lower(): value for name, value in response.getheaders()}
+        kept, is_truncated = _beginning(response, keep_bytes)
+        return Answer(response.status, said, kept, is_truncated)
+
+
+def _beginning(response: http.client.HTTPResponse, keep_bytes: int) -> tuple[bytes, bool]:
+    """What comes of the body, up to `keep_bytes`. The status has been said: a line that breaks off costs only text."""
+    kept = b""
+    try:
+        while len(kept) <= keep_bytes and (block := response.read1(keep_bytes + 1 - len(kept))):
+            kept += block
+    except (OSError, http.client.HTTPException):
+        return kept[:keep_bytes], True
+    return kept[:keep_bytes], len(kept) > keep_bytes
+
+
+def ask(
+    url: str,
+    *,
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    max_bytes: int = 1_000_000,
+    total_s: float = 15.0,
+) -> Answer:
+    """One request under the same rules with its whole answer, redirects not followed. Raises FetchError."""
+    deadline = time.monotonic() + total_s
+    with _request(check_url(url, verb="called"), method, body=body, headers=headers, deadline=deadline) as response:
+        content = response.read(max_bytes + 1)
+        _check_in_time(deadline)
+        if len(content) > max_bytes:
+            raise _too_large(max_bytes)
+        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
 
 
 def check_submitted(url: str) -> str:
@@ -166,12 +214,12 @@ def _percent(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
-def _check_host(host: str) -> None:
+def _check_host(host: str, verb: str) -> None:
     if settings.FETCH_ALLOW_PRIVATE:
         return
     address = addresses.literal(host.rstrip("."))
     if (address is not None and not addresses.is_public(address)) or addresses.is_local_name(host):
-        raise _refused_address()
+        raise _refused_address(verb, is_this_machine=addresses.is_this_machine(host))
 
 
 def _check_not_platform(target: Target) -> Target:
@@ -186,9 +234,12 @@ def _check_not_platform(target: Target) -> Target:
     return target
 
 
-def _refused_address() -> FetchError:
+def _refused_address(verb: str, *, is_this_machine: bool = False) -> FetchError:
+    instead = " Upload the file instead." if verb == "fetched" else ""
+    hint = " To try it on a machine of your own, start the server with FETCH_ALLOW_PRIVATE=yes (docs/operations.md)."
     return FetchError(
-        "This address leads to a private or internal network, which is never fetched. Upload the file instead.",
+        f"This address leads to a private or internal network, which is never {verb}.{instead}"
+        f"{hint if is_this_machine else ''}",
         "url_not_allowed",
     )
 
@@ -208,7 +259,7 @@ def resolve(target: Target) -> list[Address]:
         ) from None
     candidates = [ipaddress.ip_address(str(sockaddr[0])) for *_, sockaddr in found]
     if not all(addresses.may_dial(address) for address in candidates):
-        raise _refused_address()
+        raise _refused_address(target.verb)
     return list(dict.fromkeys(candidates))
 
 
@@ -241,8 +292,9 @@ def _secure(held: list[socket.socket], target: Target) -> None:
     try:
         held[-1].do_handshake()  # type: ignore[attr-defined]
     except ssl.SSLCertVerificationError:
+        what = "the file" if target.verb == "fetched" else "it"
         raise FetchError(
-            f"The certificate of {target.host} is not valid, so the file was not fetched.", "url_certificate"
+            f"The certificate of {target.host} is not valid, so {what} was not {target.verb}.", "url_certificate"
         ) from None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
@@ -13,10 +14,11 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from accounts.models import Organization, User
-from detection import search
+from accounts.models import ApiKey, Organization, User
+from deepfake.reader_zone import DayField, MomentField
+from detection import holds, search
 from detection.listing import DEFAULT_ORDER, ORDERS, ordered
-from detection.models import Job, JobStatus, Label, Media, MediaKind, ReviewOutcome, ReviewState
+from detection.models import Job, JobStatus, Label, Media, MediaKind, ModelVersion, ReviewOutcome, ReviewState
 from detection.querysets import JobQuerySet, start_of
 from detection.walking import walked
 
@@ -40,6 +42,8 @@ class SubmitForm(forms.Form):
     files = ManyFilesField(required=False, allow_empty_file=True, max_length=255)  # type: ignore[assignment]
     # One a line. Not a URLField: the service refuses addresses with sentences that say more than "enter a valid URL".
     url = forms.CharField(required=False, max_length=MOST_ADDRESSES * 2001)
+
+    keeps_nothing = forms.BooleanField(required=False)
 
     def clean_url(self) -> list[str]:
         lines = [line.strip() for line in self.cleaned_data["url"].splitlines()]
@@ -68,7 +72,9 @@ REVIEW_CHOICES = [
     ("never", "Never in review"),
 ]
 WAITING = (ReviewState.OPEN, ReviewState.SECOND_OPINION, ReviewState.ESCALATED)
+SANDBOX_CHOICES = [("", "Without sandbox"), ("only", "Sandbox only"), ("with", "With sandbox")]
 WITHIN_CHOICES = [("", "Any time"), ("1", "Last 24 hours"), ("7", "Last 7 days"), ("30", "Last 30 days")]
+HOLD_CHOICES = [("", "On hold or not"), ("held", "On legal hold")]
 BY_API = "api"  # an uploader that is no person
 
 
@@ -90,13 +96,19 @@ class AnalysisFilter(forms.Form):
     review = forms.ChoiceField(required=False, choices=REVIEW_CHOICES)
     reviewer = forms.ChoiceField(required=False)
     uploader = forms.ChoiceField(required=False)
+    key = forms.ChoiceField(required=False)
     domain = forms.CharField(required=False, max_length=253)
     score_from = forms.IntegerField(required=False, min_value=0, max_value=100)
     score_to = forms.IntegerField(required=False, min_value=0, max_value=100)
+    hold = forms.ChoiceField(required=False, choices=HOLD_CHOICES)
     within = forms.ChoiceField(required=False, choices=WITHIN_CHOICES)
-    since = forms.DateField(required=False)
-    until = forms.DateField(required=False)
+    since = DayField(required=False)
+    until = DayField(required=False)
+    sandbox = forms.ChoiceField(required=False, choices=SANDBOX_CHOICES)
+    # Asked by links alone; the form keeps them while the other filters change.
     same_as = forms.UUIDField(required=False, widget=forms.HiddenInput)
+    hour = MomentField(required=False, input_formats=["%Y-%m-%dT%H:%M"], widget=forms.HiddenInput)
+    model = forms.CharField(required=False, max_length=120, widget=forms.HiddenInput)
     sort = forms.ChoiceField(required=False, choices=[(name, order.word) for name, order in ORDERS.items()])
 
     def __init__(self, data: Any, *, organization: Organization) -> None:
@@ -104,11 +116,16 @@ class AnalysisFilter(forms.Form):
         self.organization = organization
         self.found: search.Found | None = None  # what the text search found, once applied
         members = User.objects.filter(organization=organization).order_by("first_name", "last_name", "username")
-        people = list(members.only("first_name", "last_name", "username", "role"))
+        names = ("first_name", "last_name", "username")
+        people = list(members.select_related("custom_role").only(*names, "role", "custom_role__permissions"))
         named = [(str(user.pk), user.get_full_name() or user.get_username()) for user in people]
         reviewers = {str(user.pk) for user in people if user.can_review}
         self._choices("reviewer", [("", "Any reviewer"), *(choice for choice in named if choice[0] in reviewers)])
         self._choices("uploader", [("", "Anybody"), *named, (BY_API, "An API key")])
+        keys = ApiKey.objects.filter(organization=organization).order_by("name", "prefix")
+        keys = keys.only("name", "prefix", "is_sandbox", "revoked_at")
+        self.sandbox_keys = {str(key.pk) for key in keys if key.is_sandbox}
+        self._choices("key", [("", "Any key or none"), *((str(key.pk), _key_words(key)) for key in keys)])
 
     def _choices(self, name: str, choices: Sequence[tuple[str, str]]) -> None:
         self.fields[name].choices = choices  # type: ignore[attr-defined]
@@ -155,9 +172,11 @@ class AnalysisFilter(forms.Form):
         """Every filter that makes sense, of the organisation; one that does not is told in the form and left out."""
         jobs = Job.objects.visible_to(self.organization)
         asked = self.asked
-        if "q" in asked or "same_as" in asked:
+        if {"q", "same_as", "hold"} & set(asked):
             # Few items are looked at, by their ids: the organisation must not tempt the database to walk all it has.
             jobs = Job.objects.filter(walked(Job, "organization", self.organization.pk), deleted_at=None)
+        if "sandbox" not in asked and asked.get("key") not in self.sandbox_keys:
+            jobs = jobs.filter(walked(Job, "is_sandbox", False))
         for name, value in asked.items():
             narrow = getattr(self, f"_by_{name}", None)
             jobs = narrow(jobs, value) if narrow else jobs.filter(walked(Job, COLUMNS[name], value))
@@ -186,8 +205,17 @@ class AnalysisFilter(forms.Form):
         outcome = ReviewOutcome.CONFIRM if value == "confirmed" else ReviewOutcome.OVERRIDE
         return jobs.filter(walked(Job, "review_state", ReviewState.DECIDED), walked(Job, "review_decision", outcome))
 
+    def _by_sandbox(self, jobs: JobQuerySet, value: str) -> JobQuerySet:
+        return jobs.filter(walked(Job, "is_sandbox", True)) if value == "only" else jobs
+
+    def _by_hold(self, jobs: JobQuerySet, value: str) -> JobQuerySet:
+        return jobs.filter(media_id__in=holds.held_media_ids(self.organization, search.MOST))
+
     def _by_uploader(self, jobs: JobQuerySet, value: str) -> JobQuerySet:
         return jobs.filter(created_by=None) if value == BY_API else jobs.filter(walked(Job, "created_by", int(value)))
+
+    def _by_key(self, jobs: JobQuerySet, value: str) -> JobQuerySet:
+        return jobs.filter(walked(Job, "api_key", UUID(value)))
 
     def _by_reviewer(self, jobs: JobQuerySet, value: str) -> JobQuerySet:
         return jobs.filter(walked(Job, "reviewer", int(value)))
@@ -210,6 +238,13 @@ class AnalysisFilter(forms.Form):
     def _by_until(self, jobs: JobQuerySet, value: Any) -> JobQuerySet:
         return jobs.filter(created_at__lt=start_of(value + timedelta(days=1)))
 
+    def _by_hour(self, jobs: JobQuerySet, value: Any) -> JobQuerySet:
+        return jobs.filter(created_at__gte=value, created_at__lt=value + timedelta(hours=1))
+
+    def _by_model(self, jobs: JobQuerySet, value: str) -> JobQuerySet:
+        version = ModelVersion.objects.filter(name=value).values_list("pk", flat=True).first()
+        return jobs.filter(result__model_version_id=version) if version else jobs.none()
+
     def chips(self) -> list[Chip]:
         return [Chip(self._words(name, value), self._without(name)) for name, value in self.asked.items()]
 
@@ -220,6 +255,9 @@ class AnalysisFilter(forms.Form):
             return f"{SAID[name]} {word}" if name in SAID else str(word)
         if name in ("since", "until"):
             return f"{SAID[name]} {date_format(value, 'j M Y')}"
+        if name == "hour":
+            start = timezone.localtime(value)
+            return f"{date_format(start, 'j M Y, H:i')}\N{EN DASH}{start + timedelta(hours=1):%H:%M}"
         if name in ("score_from", "score_to"):
             return f"{SAID[name]} {value}\N{NO-BREAK SPACE}%"
         if name == "same_as":
@@ -229,15 +267,21 @@ class AnalysisFilter(forms.Form):
 
 COLUMNS = {"label": "final_label", "kind": "kind", "status": "status"}
 SAID = {
-    "q": "Found by",
+    "q": "Search for",
     "reviewer": "Reviewer",
     "uploader": "Sent by",
+    "key": "API key",
     "domain": "Fetched from",
     "score_from": "Score from",
     "score_to": "Score to",
     "since": "From",
     "until": "Until",
+    "model": "Judged by",
 }
+
+
+def _key_words(key: ApiKey) -> str:
+    return f"{key}{', revoked' if key.revoked_at else ''}"
 
 
 def clean_host(value: str) -> str:

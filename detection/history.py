@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import Q
 
+from accounts import audit_words
 from accounts.models import AuditLog
 from detection.models import Job
 from detection.words import readable
@@ -21,7 +22,6 @@ ACTIONS: dict[str, str] = {
     "job.cancelled": "Cancelled it",
     "job.feedback": "Gave a label",
     "job.deleted": "Deleted an analysis of this item",
-    "report.read": "Opened the report",
 }
 
 
@@ -34,14 +34,17 @@ class Event:
 
 
 def history_of(job: Job) -> tuple[Event, ...]:
-    """Return the newest events about the job and its item, newest first; one query."""
+    """Return the newest events about the job and its item, newest first; one query. Reads are on the audit page."""
     about = Q(target_type="job", target_id=str(job.pk)) | Q(target_type="media", target_id=str(job.media_id))
-    rows = AuditLog.objects.filter(about, organization=job.organization_id).select_related("actor").order_by("-id")
+    rows = AuditLog.objects.filter(about, organization=job.organization_id).exclude(action__in=audit_words.READS)
+    rows = rows.select_related("actor").order_by("-id")
     return tuple(_event(row) for row in rows[:SHOWN])
 
 
 def _event(row: AuditLog) -> Event:
-    return Event(row.created_at, _who(row), ACTIONS.get(row.action) or readable(row.action), _detail(row.details))
+    return Event(
+        row.created_at, _who(row), ACTIONS.get(row.action) or audit_words.sentence(row.action), _detail(row.details)
+    )
 
 
 def _who(row: AuditLog) -> str:
@@ -60,6 +63,8 @@ def _detail(details: dict[str, Any]) -> str:
         said.append(f"thresholds {details['threshold_profile']}")
     if details.get("stability") == "full":
         said.append("full re-saving test")
+    if moved := audit_words.dated_words(details):
+        said.append(moved)
     if details.get("code"):
         said.append(readable(str(details["code"])).lower())
     return ", ".join(said)

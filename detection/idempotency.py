@@ -1,19 +1,26 @@
-"""Idempotency-Key: the same request sent again gets the first answer again, and does nothing twice."""
+"""Idempotency-Key: the same request sent again gets the first answer again, and does nothing twice.
+
+The answer is kept in the transaction that does the work: a process that is killed has either done both or neither.
+Answers are kept sealed, because some of them hold a secret that is shown only once.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import IO, Any
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts.models import Organization
+from deepfake import storage
 from deepfake.errors import DomainError
 from detection.models import IdempotencyKey
 
@@ -21,6 +28,7 @@ from detection.models import IdempotencyKey
 ABANDONED_AFTER = timedelta(seconds=60)
 KEPT_FOR = timedelta(hours=24)
 MAX_KEY_LENGTH = 200
+KEY = re.compile(f"[!-~]{{1,{MAX_KEY_LENGTH}}}")
 
 
 @dataclass
@@ -29,17 +37,32 @@ class Once:
 
     row: IdempotencyKey | None = None
     answer: tuple[int, Any] | None = None
+    headers: dict[str, str] = field(default_factory=dict)  # of the kept answer
 
-    def finish(self, status: int, body: Any) -> None:
+    @property
+    def is_ours(self) -> bool:
+        """Whether there is an answer to be kept, and none is yet."""
+        return self.row is not None and self.answer is None
+
+    def finish(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         """Keep the answer; call it in the transaction that does the work, so that both happen or neither."""
         if self.row is None:
             return
         mine = IdempotencyKey.objects.filter(
             pk=self.row.pk, created_at=self.row.created_at, response_status__isnull=True
         )
-        if not mine.update(response_status=status, response_body=body):
+        sealed = _seal(self.row, {"body": body, "headers": headers or {}})
+        if not mine.update(response_status=status, response_body=sealed):
             raise _still_running()
-        self.answer = (status, body)
+        self.answer, self.headers = (status, body), headers or {}
+
+    def amend(self, body: Any) -> None:
+        """Keep another body in place of the one that was kept: what was true of it has moved on before it was sent."""
+        if self.row is None or self.answer is None:
+            return
+        sealed = _seal(self.row, {"body": body, "headers": self.headers})
+        IdempotencyKey.objects.filter(pk=self.row.pk, created_at=self.row.created_at).update(response_body=sealed)
+        self.answer = (self.answer[0], body)
 
 
 @contextmanager
@@ -51,10 +74,7 @@ def once(*, organization: Organization, owner: str, key: str, request_hash: str)
     if not key:
         yield Once()
         return
-    if len(key) > MAX_KEY_LENGTH or not key.isprintable():
-        raise DomainError(
-            f"Idempotency-Key must be at most {MAX_KEY_LENGTH} printable characters.", "idempotency_key_invalid"
-        )
+    check_key(key)
     entered = _enter(organization, owner, key, request_hash)
     try:
         yield entered
@@ -63,6 +83,15 @@ def once(*, organization: Organization, owner: str, key: str, request_hash: str)
             IdempotencyKey.objects.filter(
                 pk=entered.row.pk, created_at=entered.row.created_at, response_status__isnull=True
             ).delete()
+
+
+def check_key(key: str) -> None:
+    """Raises DomainError."""
+    if not KEY.fullmatch(key):
+        raise DomainError(
+            f"Idempotency-Key must be 1 to {MAX_KEY_LENGTH} printable ASCII characters without spaces.",
+            "idempotency_key_invalid",
+        )
 
 
 def _enter(organization: Organization, owner: str, key: str, request_hash: str) -> Once:
@@ -84,8 +113,24 @@ def _enter(organization: Organization, owner: str, key: str, request_hash: str) 
             422,
         )
     if row.response_status is not None:
-        return Once(row, (row.response_status, row.response_body))
+        kept = _unseal(row)
+        return Once(row, (row.response_status, kept["body"]), kept["headers"])
     return _take_over(row)
+
+
+def _seal(row: IdempotencyKey, answer: dict[str, Any]) -> str:
+    return storage.seal(json.dumps(answer, cls=DjangoJSONEncoder).encode(), context=_context(row)).hex()
+
+
+def _unseal(row: IdempotencyKey) -> dict[str, Any]:
+    if not isinstance(row.response_body, str):  # kept by a release before answers were sealed
+        return {"body": row.response_body, "headers": {}}
+    found: dict[str, Any] = json.loads(storage.unseal(bytes.fromhex(row.response_body), context=_context(row)))
+    return found
+
+
+def _context(row: IdempotencyKey) -> str:
+    return f"idempotency:{row.owner}:{row.key}"
 
 
 def _take_over(row: IdempotencyKey) -> Once:

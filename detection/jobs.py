@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import random
+import time
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from django.core.cache import cache
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Min
 from django.utils import timezone
 from django_q.models import OrmQ
 
 from accounts import audit
-from deepfake import loop
+from deepfake import logs, loop, tracing
 from deepfake.errors import DomainError
-from detection import deletion, idempotency, live, services, webhooks, workspace
+from detection import batches, deletion, idempotency, live, retention, services, uploads, webhooks, workspace
 from detection.engine.errors import Cancelled, EngineError
 from detection.models import Job, JobStatus
 from detection.running import ClaimLost, Run, Stopping
@@ -28,6 +32,7 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS = 3
 BACKOFF_S = (2.0, 8.0)
 CLAIM_CANDIDATES = 5
+TURNS_KEPT_S = 3600
 MAX_RINGS = 20
 WORKER_CHARACTERS = 62  # of its name; the rest of the column holds the claim
 
@@ -46,7 +51,8 @@ def run_detection(pk: str = "") -> None:
         return  # the row stays due; the next process finds it
     job = claim_next(loop.worker_name())
     if job is not None:
-        _bring_to_an_end(job)
+        with logs.about_job(job.public_id, job.organization_id), tracing.job(job.pk, **{"deepfake.job": job.public_id}):
+            _bring_to_an_end(job)
 
 
 def claim_next(worker: str) -> Job | None:
@@ -55,12 +61,37 @@ def claim_next(worker: str) -> Job | None:
     `job.worker` is then this claim's token: whoever writes to the row asks for it, so a worker that was taken for dead
     and comes back can change nothing.
     """
-    for job in list(Job.objects.due()[:CLAIM_CANDIDATES]):
+    for job in _in_turn():
         if job.attempts >= MAX_ATTEMPTS:
             _fail_abandoned(job)
         elif _claim(job, worker):
-            return Job.objects.select_related("media", "organization", "threshold_profile", "api_key").get(pk=job.pk)
+            cache.set(_turn_of(job.organization_id), time.time(), TURNS_KEPT_S)
+            return _loaded(job.pk)
     return None
+
+
+def _in_turn() -> Iterator[Job]:
+    """Due jobs: organisations take turns, each with its best, so that the queue of one does not hold up another."""
+    waiting = Job.objects.due().order_by().values("organization").annotate(since=Min("next_attempt_at"))
+    since = {row["organization"]: row["since"] for row in waiting}
+    turns = cache.get_many([_turn_of(pk) for pk in since])
+    for pk in sorted(since, key=lambda pk: (turns.get(_turn_of(pk), 0.0), since[pk])):
+        yield from list(Job.objects.due().filter(organization=pk)[:CLAIM_CANDIDATES])
+
+
+def _turn_of(organization_id: uuid.UUID) -> str:
+    return f"turn:{organization_id.hex}"
+
+
+def run_now(job_id: uuid.UUID) -> None:
+    """Run one job here and now, unless somebody else has it."""
+    job = Job.objects.filter(pk=job_id).first()
+    if job is not None and _claim(job, f"now-{os.getpid()}"):
+        _bring_to_an_end(_loaded(job.pk))
+
+
+def _loaded(pk: uuid.UUID) -> Job:
+    return Job.objects.select_related("media", "organization", "threshold_profile", "api_key").get(pk=pk)
 
 
 def _claim(job: Job, worker: str) -> bool:
@@ -162,6 +193,10 @@ def _end(job: Job, row: Any, status: JobStatus, code: str = "", message: str = "
 
 
 def _announce(job: Job) -> None:
+    try:
+        retention.forget_at_once(job.media)
+    except Exception:  # the verdict stands and is told; the sweep tries again
+        logger.exception("What was to be forgotten with %s is still there", job.public_id)
     live.publish(job)
     for receiver, failure in analysis_finished.send_robust(sender=Job, job=job):
         if isinstance(failure, Exception):
@@ -181,6 +216,9 @@ def sweep() -> None:
     workspace.remove_abandoned()
     idempotency.forget_old()
     deletion.carry_off()
+    batches.advance_all()
+    uploads.sweep()
+    retention.forget_left_over()
 
 
 def release(worker: str) -> int:

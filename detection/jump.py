@@ -1,4 +1,7 @@
-"""Analyses for the command palette: by id, by the start of a digest, by file name or address; the newest without."""
+"""What the command palette finds beside what the open page knows: pages and saved views by name, and analyses.
+
+Analyses are found by id, by the start of a digest, by file name or address; without a word, the newest.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +9,60 @@ import re
 import uuid
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.db.models import Q
 from django.http import HttpRequest, JsonResponse
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from detection.models import Job, Media
+from accounts import settings_nav
+from accounts.permissions import Permission, requires
+from detection.models import Job, Media, SavedView
 from detection.querysets import JobQuerySet
 from detection.words import readable
 
 SHOWN = 8
 NAMES_SEARCHED = 2_000  # newest analyses whose names are looked at: the palette answers while one types
 _DIGEST = re.compile(r"[0-9a-fA-F]{8,64}")
-COLUMNS = ("id", "status", "created_at", "media__filename", "media__source_url", "media__kind", "result__label")
+COLUMNS = (
+    "id",
+    "status",
+    "created_at",
+    "media__filename",
+    "media__source_url",
+    "media__kind",
+    "result__label",
+    "review_label",
+    "final_label",
+)
 
 
 @require_GET
-@login_required
+@requires(Permission.VIEW)
 @never_cache
 def jump(request: HttpRequest) -> JsonResponse:
-    return JsonResponse(
-        {"results": [_entry(job) for job in find(request.user, request.GET.get("q", "")[:200].strip())]}
-    )
+    q = request.GET.get("q", "")[:200].strip()
+    return JsonResponse({"results": [*_places(request.user, q), *(_entry(job) for job in find(request.user, q))]})
+
+
+def _places(viewer: Any, q: str) -> list[dict[str, Any]]:
+    if not q:
+        return []
+    pages = [
+        {"group": "Page", "title": entry.words, "hint": entry.about, "url": url}
+        for entry, url in settings_nav.called(viewer, q)
+    ]
+    named = SavedView.objects.visible_to(viewer).filter(name__icontains=q).order_by("name", "pk")
+    views = [
+        {
+            "group": "View",
+            "title": view.name,
+            "hint": "saved list",
+            "url": f"{reverse('detection:analyses')}?{view.query}",
+        }
+        for view in named[:SHOWN]
+    ]
+    return [*pages[:SHOWN], *views]
 
 
 def find(viewer: Any, q: str) -> list[Job]:
@@ -66,5 +100,7 @@ def _identity(q: str) -> uuid.UUID | None:
 
 def _entry(job: Job) -> dict[str, Any]:
     result = getattr(job, "result", None)
-    hint = result.get_label_display() if result is not None else readable(job.status)
-    return {"title": str(job.media), "hint": hint, "url": job.get_absolute_url()}
+    hint = job.get_final_label_display() if result is not None else readable(job.status)
+    if result is not None and job.review_label and job.review_label != result.label:
+        hint += f", decided; the machine read {readable(result.label)}"
+    return {"group": "Analysis", "title": str(job.media), "hint": hint, "url": job.get_absolute_url()}

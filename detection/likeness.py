@@ -27,13 +27,17 @@ def alike(media: Media) -> list[Any]:
     """Primary keys of the organisation's other items of that kind whose perceptual hash is nearly the same."""
     if not media.phash or not tells_apart(media.phash):
         return []
-    others = Media.objects.filter(organization=media.organization_id, kind=media.kind, deleted_at=None)
+    others = Media.objects.filter(
+        organization=media.organization_id, kind=media.kind, is_sandbox=media.is_sandbox, deleted_at=None
+    )
     known = others.exclude(pk=media.pk).exclude(phash="").order_by("-created_at").values_list("pk", "phash")
     return [pk for pk, phash in known[:SIMILAR_SEARCHED] if distance(phash, media.phash) <= SIMILAR_BITS]
 
 
 def note_look(media: Media) -> None:
     """Write down which first item this one is like; called when its digest, and again when its look, is known."""
+    if media.is_sandbox:  # sent to try things out: no real item is "seen before" because of it
+        return
     look = _look_of(media)
     if look != media.look:
         Media.objects.filter(pk=media.pk).update(look=look)

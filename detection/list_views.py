@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.template import TemplateDoesNotExist
@@ -18,19 +18,27 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_POST
 
+from accounts import consent
 from accounts.authentication import organization_of
 from accounts.models import User
+from accounts.permissions import Permission, requires
 from deepfake import api_errors
 from deepfake.errors import DomainError
-from deepfake.reader_zone import in_readers_zone
-from detection import bulk, deletion, idempotency, likeness, listing, saved, services
-from detection.access import writer
+from deepfake.reader_zone import in_readers_zone, is_within_reason
+from detection import bulk, deletion, idempotency, likeness, listing, retention, saved, services
+from detection.engine.wording import percent_beside
 from detection.forms import ACCEPTED_TYPES, MOST_ADDRESSES, AnalysisFilter, SavedViewForm, SubmitForm
 from detection.models import Job, SavedView
 from detection.querysets import JobQuerySet
 
+STATE = ("status", "stage", "percent", "final_label", "score", "failure_message")
 MOST_STATES = 100  # jobs that an open page asks the state of at once
-MORE_FILTERS = ("review", "reviewer", "uploader", "domain", "score_from", "score_to", "within", "since", "until")
+MORE_FILTERS = (
+    "review", "hold", "reviewer", "uploader", "key", "sandbox", "domain", "score_from", "score_to", "within", "since",
+    "until",
+)  # fmt: skip
+# Why an analysis failed, where the same item may pass a second time.
+MAY_PASS = {"url_unreachable", "url_timeout", "url_failed", "out_of_memory", "storage_full", "internal_error"}
 EXPORT_PART = "reports/_export.html"  # the reports app's menu for the list as it is filtered, where it has one
 
 
@@ -38,7 +46,7 @@ EXPORT_PART = "reports/_export.html"  # the reports app's menu for the list as i
 
 
 @require_GET
-@login_required
+@requires(Permission.VIEW)
 @in_readers_zone
 def analyses(request: HttpRequest) -> HttpResponse:
     member = _member(request)
@@ -55,12 +63,14 @@ def analyses(request: HttpRequest) -> HttpResponse:
         "accepted_types": ACCEPTED_TYPES,
         "most_addresses": MOST_ADDRESSES,
         "upload_token": uuid4().hex,
+        "statement": consent.text_of("submit_media"),
+        "allows_zero_retention": retention.settings_of(organization).allows_zero_retention,
     }
     return render(request, "detection/analyses.html", context)
 
 
 @require_GET
-@login_required
+@requires(Permission.VIEW)
 @in_readers_zone
 def analyses_rows(request: HttpRequest) -> HttpResponse:
     """The table alone, for live refresh and for filters without a page load."""
@@ -114,7 +124,7 @@ def _same_query(query: str) -> Mapping[str, str]:
 
 
 def _member(request: HttpRequest) -> User:
-    """The signed-in person; `login_required` has let nobody else in."""
+    """The signed-in person; `requires` has let nobody else in."""
     member = request.user
     if not isinstance(member, User):
         raise DomainError("Sign in first.", "not_signed_in", 401)
@@ -122,15 +132,21 @@ def _member(request: HttpRequest) -> User:
 
 
 @require_GET
-@login_required
+@requires(Permission.VIEW)
 def states(request: HttpRequest) -> JsonResponse:
     """How far some jobs are, for a page that hears nothing through its socket."""
     wanted = [pk for pk in (_uuid(text) for text in request.GET.getlist("id")[:MOST_STATES]) if pk]
     rows = Job.objects.visible_to(organization_of(request)).filter(pk__in=wanted).order_by()
-    found = rows.values("pk", "status", "stage", "percent", "final_label", "score", "failure_message")
-    return JsonResponse(
-        {"jobs": [{"job": str(row["pk"]), **{k: v for k, v in row.items() if k != "pk"}} for row in found]}
-    )
+    found = rows.values(*STATE, "pk", "failure_code", "result__threshold_real", "result__threshold_fake")
+    return JsonResponse({"jobs": [_state(row) for row in found]})
+
+
+def _state(row: Mapping[str, Any]) -> dict[str, Any]:
+    told = {name: row[name] for name in STATE}
+    limits = (row["result__threshold_real"], row["result__threshold_fake"])
+    is_scored = row["score"] is not None and None not in limits
+    words = percent_beside(row["score"], *limits) if is_scored else ""
+    return {"job": str(row["pk"]), **told, "score_words": words, "may_pass": row["failure_code"] in MAY_PASS}
 
 
 def _uuid(text: str) -> UUID | None:
@@ -144,16 +160,17 @@ def _uuid(text: str) -> UUID | None:
 
 
 @require_POST
-@login_required
+@requires(Permission.SUBMIT)
 def upload(request: HttpRequest) -> HttpResponse:
     """Take files and addresses. A script sends one item and reads JSON; a plain form sends many and is redirected."""
-    member = writer(request)
+    member = _member(request)
     form = SubmitForm(request.POST, request.FILES)
     if not form.is_valid():
         sentences = [str(error) for errors in form.errors.values() for error in errors]
         raise DomainError(" ".join(sentences), "nothing_sent")
     items: list[dict[str, Any]] = [{"file": file, "filename": file.name or ""} for file in form.cleaned_data["files"]]
     items += [{"url": url} for url in form.cleaned_data["url"]]
+    items = [item | {"keeps": "none" if form.cleaned_data["keeps_nothing"] else ""} for item in items]
     with _once(request, member, items) as once:
         if once.answer is None:
             response = _take(request, member, items)
@@ -177,6 +194,9 @@ def _once(request: HttpRequest, member: User, items: list[dict[str, Any]]) -> Ab
 
 
 def _take(request: HttpRequest, member: User, items: list[dict[str, Any]]) -> HttpResponse:
+    consent.give_once(
+        organization=organization_of(request), purpose="submit_media", user=member, evidence={"page": request.path}
+    )
     if not api_errors.wants_problem(request):
         return _submit_all(request, member, items)
     job = services.submit_and_start(organization=organization_of(request), actor=member, **items[0])
@@ -202,17 +222,19 @@ def _submit_all(request: HttpRequest, member: User, items: list[dict[str, Any]])
 
 
 @require_POST
-@login_required
+@requires(Permission.SUBMIT, Permission.DELETE, Permission.REVIEW_READ)
 @in_readers_zone
 def bulk_action(request: HttpRequest) -> HttpResponse:
     """Do one thing with the chosen analyses, or with all that match the list's filters."""
-    member = writer(request, "change many of them at once")
+    member = _member(request)
     jobs, is_cut = _chosen(request)
     name = request.POST.get("action", "")
     if name == "delete":
         pending = deletion.delete_soon(jobs=jobs, organization=organization_of(request), actor=member)
         noun = "analysis" if pending.count == 1 else "analyses"
         sentence = f"{pending.count:,} {noun} deleted."
+        if pending.held:
+            sentence += f" {pending.held:,} stayed: a legal hold keeps them."
     else:
         sentence = bulk.run(name=name, jobs=jobs, actor=member).sentence
     if is_cut:
@@ -226,7 +248,7 @@ def _chosen(request: HttpRequest) -> tuple[list[Job], bool]:
     if request.POST.get("all") == "1":
         filters = AnalysisFilter(QueryDict(request.POST.get("query", "").removeprefix("?")), organization=organization)
         # What arrived after the list was shown was not seen by whoever chose "all".
-        listed_at = parse_datetime(request.POST.get("listed_at", "")) or timezone.now()
+        listed_at = _moment(request.POST.get("listed_at", "")) or timezone.now()
         ids = list(filters.in_order().filter(created_at__lte=listed_at).values_list("pk", flat=True)[: bulk.MOST + 1])
     else:
         ids = [pk for pk in (_uuid(text) for text in request.POST.getlist("jobs")) if pk]
@@ -235,17 +257,23 @@ def _chosen(request: HttpRequest) -> tuple[list[Job], bool]:
     return _loaded(shown, ids[: bulk.MOST]), len(ids) > bulk.MOST
 
 
+def _moment(text: str) -> datetime | None:
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        return None
+    return found if found is not None and timezone.is_aware(found) and is_within_reason(found) else None
+
+
 def _loaded(shown: JobQuerySet, ids: list[UUID]) -> list[Job]:
     rows = shown.filter(pk__in=ids).select_related("media", "organization", "threshold_profile").defer("media__info")
     return list(rows)
 
 
 @require_POST
-@login_required
+@requires(Permission.DELETE)
 def undo_deletion(request: HttpRequest, deletion_id: UUID) -> HttpResponse:
-    count = deletion.bring_back(
-        deletion=deletion_id, organization=organization_of(request), actor=writer(request, "bring them back")
-    )
+    count = deletion.bring_back(deletion=deletion_id, organization=organization_of(request), actor=_member(request))
     return _answer(request, f"{count:,} {'analysis is' if count == 1 else 'analyses are'} back.")
 
 
@@ -267,7 +295,7 @@ def _back(request: HttpRequest) -> str:
 
 
 @require_POST
-@login_required
+@requires(Permission.VIEW)
 def save_view(request: HttpRequest) -> HttpResponse:
     form = SavedViewForm(request.POST)
     if not form.is_valid():
@@ -281,7 +309,7 @@ def save_view(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@requires(Permission.VIEW)
 def delete_view(request: HttpRequest, pk: UUID) -> HttpResponse:
     member = _member(request)
     view = saved.visible_view(member, pk)
@@ -293,7 +321,7 @@ def delete_view(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@requires(Permission.VIEW)
 def default_view(request: HttpRequest, pk: UUID) -> HttpResponse:
     member = _member(request)
     view = saved.visible_view(member, pk)

@@ -38,6 +38,7 @@ ROW_COLUMNS = (
     "score",
     "margin",
     "source_host",
+    "is_sandbox",
     "media__id",
     "media__kind",
     "media__filename",
@@ -47,6 +48,7 @@ ROW_COLUMNS = (
     "media__width",
     "media__height",
     "media__look",
+    "media__is_harsh",
     "result__id",
     "result__label",
     "result__score",
@@ -181,15 +183,28 @@ def _from(jobs: JobQuerySet, order: Order, place: tuple[Any, uuid.UUID], *, is_b
     return _sorted(jobs, order, is_backwards=is_backwards)
 
 
+def neighbour(jobs: JobQuerySet, job: Job, name: str, *, is_backwards: bool) -> uuid.UUID | None:
+    """The row after `job` in one of the orders, or before it; `job` need not be in the list itself any more."""
+    order = ORDERS[name]
+    value = getattr(job, order.column)
+    if value is None:
+        return None
+    rows = _from(jobs, order, (value, job.pk), is_backwards=is_backwards)
+    return rows.values_list("pk", flat=True).first()
+
+
 def cursor_of(job: Job, name: str) -> str:
     """What stands in the address of the page that begins after `job` (or ends before it)."""
     return _cursor(job, ORDERS[name])
 
 
 def _cursor(job: Job, order: Order) -> str:
-    value = getattr(job, order.column)
+    return _cursor_text(getattr(job, order.column), job.id)
+
+
+def _cursor_text(value: Any, identity: uuid.UUID) -> str:
     text = f"{value.timestamp():.6f}" if isinstance(value, datetime) else repr(value)
-    return f"{text}_{job.id.hex}"
+    return f"{text}_{identity.hex}"
 
 
 def _place(cursor: str, order: Order) -> tuple[Any, uuid.UUID] | None:
@@ -201,3 +216,35 @@ def _place(cursor: str, order: Order) -> tuple[Any, uuid.UUID] | None:
         return (datetime.fromtimestamp(number, UTC) if order.column.endswith("_at") else number), found
     except (ValueError, OverflowError, OSError):
         return None
+
+
+# For programs: a page of any size behind a cursor that must be one ----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Slice:
+    ids: list[uuid.UUID]
+    after: str  # cursors of the neighbouring pages, blank where there is none
+    before: str
+
+
+BACKWARDS = "-"
+
+
+def slice_of(jobs: JobQuerySet, *, order: str, cursor: str, limit: int) -> Slice | None:
+    """The ids of one page in `order`, at most `limit`; None when the cursor is none of this order."""
+    by = ORDERS[order]
+    is_backwards = cursor.startswith(BACKWARDS)
+    place = _place(cursor.removeprefix(BACKWARDS), by) if cursor else None
+    if cursor and place is None:
+        return None
+    rows = ordered(jobs, order) if place is None else _from(jobs, by, place, is_backwards=is_backwards)
+    found = list(rows.values_list(by.column, "pk")[: limit + 1])
+    page = found[:limit][::-1] if is_backwards else found[:limit]
+    has_more = len(found) > limit
+    has_after, has_before = (bool(page), has_more) if is_backwards else (has_more, bool(cursor) and bool(page))
+    return Slice(
+        [identity for _, identity in page],
+        after=_cursor_text(*page[-1]) if has_after else "",
+        before=BACKWARDS + _cursor_text(*page[0]) if has_before else "",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 Rows = tuple[tuple[str, str], ...]
 
@@ -40,7 +41,8 @@ def metadata_of(tags: Mapping[str, str]) -> Metadata:
     """Sort the tags that the decoder kept (EXIF names or container keys) into groups."""
     groups: dict[str, list[tuple[str, str]]] = {name: [] for name in ("device", "program", "dates", "place", "rest")}
     for name, value in sorted(tags.items()):
-        groups[_group_of(name, value)].append((_spaced(name), value))
+        group = _group_of(name, value)
+        groups[group].append((_spaced(name), _readable_date(value) if group == "dates" else value))
     return Metadata(**{name: tuple(rows) for name, rows in groups.items()})
 
 
@@ -55,6 +57,15 @@ def _group_of(name: str, value: str) -> str:
     if any(part in key for part in DATES) and not any(part in key for part in NOT_DATES):
         return "dates"
     return "rest"
+
+
+def _readable_date(value: str) -> str:
+    """EXIF's `2020:03:26 10:30:06` → `26 Mar 2020, 10:30:06`; anything else stays as it is."""
+    try:
+        moment = datetime.strptime(value.strip(), "%Y:%m:%d %H:%M:%S")
+    except ValueError:
+        return value
+    return f"{moment.day} {moment:%b %Y, %H:%M:%S}"
 
 
 def _spaced(name: str) -> str:

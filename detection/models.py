@@ -12,7 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import ApiKey, Organization
-from detection.querysets import JobQuerySet, MediaQuerySet, SavedViewQuerySet, WebhookDeliveryQuerySet
+from deepfake.sealed_fields import SealedJSONField, SealedTextField
+from detection.querysets import JobQuerySet, MediaQuerySet, SavedViewQuerySet
 
 HOST_LENGTH = 100  # of a longer host, the list's filter knows the beginning
 
@@ -21,6 +22,15 @@ class MediaKind(models.TextChoices):
     IMAGE = "image", "Image"
     VIDEO = "video", "Video"
     AUDIO = "audio", "Audio"
+
+
+class Retention(models.TextChoices):
+    NONE = "none", "Destroyed as soon as the verdict is there"
+
+
+class ErasedReason(models.TextChoices):
+    RETENTION = "retention", "its time to be kept was over"
+    NONE = "none", "it was sent to be kept no longer than its analysis took"
 
 
 class Media(models.Model):
@@ -47,19 +57,45 @@ class Media(models.Model):
     height = models.PositiveIntegerField(null=True, blank=True)
     duration_s = models.FloatField(null=True, blank=True)
     has_audio = models.BooleanField(default=False)
-    info = models.JSONField(default=dict)  # engine MediaInfo, for people to read
+    info: Any = SealedJSONField(context="media.info", default=dict, blank=True)  # engine MediaInfo, for people to read
     # The first item of the organisation with the same bytes or the same look; its own id when it is the first.
     look = models.UUIDField(null=True, blank=True)
+    is_sandbox = models.BooleanField(default=False)  # sent with a sandbox key: stands beside nothing else
+    is_harsh = models.BooleanField(default=False)  # somebody said so: its pictures are covered until one uncovers them
     deleted_at = models.DateTimeField(null=True, blank=True)  # with its last analysis; see Job.deleted_at
+    # How long it is kept, where the request said so itself, and what has become of it (see retention.py).
+    retention = models.CharField(max_length=4, choices=Retention, blank=True)
+    keep_until = models.DateTimeField(null=True, blank=True)
+    erased_at = models.DateTimeField(null=True, blank=True)  # its bytes are gone, the verdict stays
+    erased_reason = models.CharField(max_length=12, choices=ErasedReason, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = MediaQuerySet.as_manager()
 
     class Meta:
+        verbose_name_plural = "media"
         indexes = [
             models.Index(fields=["organization", "sha256"], name="media_org_sha256"),
             models.Index(fields=["organization", "phash"], name="media_org_phash"),
             models.Index(fields=["organization", "look"], name="media_org_look"),
+            models.Index(
+                fields=["organization", "-created_at", "-id"],
+                name="media_org_newest",
+                condition=models.Q(deleted_at__isnull=True),
+            ),
+            models.Index(
+                fields=["organization", "created_at"], name="media_kept", condition=models.Q(erased_at__isnull=True)
+            ),
+            models.Index(
+                fields=["keep_until"],
+                name="media_keep_until",
+                condition=models.Q(erased_at__isnull=True, keep_until__isnull=False),
+            ),
+            models.Index(
+                fields=["created_at"],
+                name="media_keep_nothing",
+                condition=models.Q(erased_at__isnull=True, retention="none"),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -74,6 +110,10 @@ class Media(models.Model):
     def search_text(self) -> str:
         """What a search looks through: lower case, because the index of PostgreSQL tells cases apart."""
         return f"{self.filename}\n{self.source_url}".lower()
+
+    @property
+    def is_erased(self) -> bool:
+        return self.erased_at is not None
 
     def source_host(self) -> str:
         """Where it was fetched from, as people name it: example.org, not www.example.org:443."""
@@ -140,7 +180,9 @@ LISTED_BY = (
     "review_decision",
     "reviewer",
     "created_by",
+    "api_key",
     "source_host",
+    "is_sandbox",
     "deleted_at",
 )
 
@@ -160,6 +202,8 @@ class Job(models.Model):
     threshold_profile = models.ForeignKey("ThresholdProfile", on_delete=models.PROTECT, null=True, blank=True)
     stability = models.CharField(max_length=5, choices=StabilityTest, default=StabilityTest.CHEAP)
     priority = models.SmallIntegerField(default=0)  # higher first
+    # Started with a sandbox key: opens no review case, raises no alert, counts in no figure.
+    is_sandbox = models.BooleanField(default=False)
     callback_url = models.URLField(max_length=2000, blank=True)
     status = models.CharField(max_length=10, choices=JobStatus, default=JobStatus.QUEUED)
     stage = models.CharField(max_length=40, blank=True)  # "fetching", "decoding", "faces", "spatial", ..., "explaining"
@@ -200,7 +244,8 @@ class Job(models.Model):
     class Meta:
         ordering = ["-created_at", "-id"]
         indexes = [
-            models.Index(fields=["status", "-priority", "next_attempt_at"], name="job_due"),
+            # The organisation stands in it so that what waits can be counted for each without reading rows.
+            models.Index(fields=["status", "-priority", "next_attempt_at", "organization"], name="job_due"),
             models.Index(
                 fields=["organization", "created_at", "id", *LISTED_BY, "score"],
                 name="job_by_created",
@@ -313,6 +358,19 @@ class InferenceResult(models.Model):
         for name, value in columns.items():
             setattr(self.job, name, value)
 
+    @property
+    def crosses_threshold(self) -> bool:
+        """Whether the label stands although its interval reaches back across the threshold that the score passed."""
+        return self.reaches_across(self.label, fake_at=self.threshold_fake, real_below=self.threshold_real)
+
+    def reaches_across(self, label: str, *, fake_at: float, real_below: float) -> bool:
+        """The same for a label that other thresholds give it."""
+        if self.interval_low is None or self.interval_high is None:
+            return False
+        if label == Label.FAKE:
+            return self.interval_low < fake_at
+        return label == Label.REAL and self.interval_high >= real_below
+
     def margin(self) -> float | None:
         """How far the score lies from the middle between the thresholds: the smaller, the less is settled."""
         return None if self.score is None else abs(self.score - (self.threshold_fake + self.threshold_real) / 2)
@@ -421,43 +479,19 @@ class IdempotencyKey(models.Model):
         return self.key
 
 
-class WebhookDelivery(models.Model):
-    """A signed call to a job's callback_url (and, later, to registered endpoints), retried until it is taken."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    organization = models.ForeignKey(Organization, on_delete=models.CASCADE)
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, null=True, related_name="deliveries")
-    event = models.CharField(max_length=40)
-    url = models.URLField(max_length=2000)
-    body: Any = models.JSONField()
-    attempts = models.PositiveSmallIntegerField(default=0)
-    next_attempt_at = models.DateTimeField(default=timezone.now)
-    claimed_until = models.DateTimeField(null=True, blank=True)
-    delivered_at = models.DateTimeField(null=True)
-    gave_up_at = models.DateTimeField(null=True)
-    last_status = models.PositiveSmallIntegerField(null=True)
-    last_error = models.CharField(max_length=300, blank=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    objects = WebhookDeliveryQuerySet.as_manager()
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["job", "event", "url"], name="delivery_once_per_job_event")]
-
-    def __str__(self) -> str:
-        return f"{self.event} {self.url}"
-
-
 class Feedback(models.Model):
     """A human label for a job (POST /v1/feedback)."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="feedback")
     label = models.CharField(max_length=12, choices=Label)
-    notes = models.TextField(blank=True)
+    notes: Any = SealedTextField(context="feedback.notes", blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
     api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name_plural = "feedback"
 
     def __str__(self) -> str:
         return f"{self.label} for {self.job_id}"
@@ -493,6 +527,19 @@ class DefaultView(models.Model):
         return f"{self.user} opens {self.view}"
 
 
-# Who changed a threshold profile, and why, lives in a file of its own.
+# Threshold changes, webhooks, batches and uploads live in files of their own.
+from detection.batch_models import Batch as Batch  # noqa: E402
+from detection.batch_models import BatchItem as BatchItem  # noqa: E402
+from detection.batch_models import BatchStatus as BatchStatus  # noqa: E402
+from detection.batch_models import ItemState as ItemState  # noqa: E402
+from detection.privacy_models import LegalHold as LegalHold  # noqa: E402
+from detection.privacy_models import RetentionRule as RetentionRule  # noqa: E402
+from detection.privacy_models import RetentionSettings as RetentionSettings  # noqa: E402
 from detection.threshold_models import ThresholdProposal as ThresholdProposal  # noqa: E402
 from detection.threshold_models import ThresholdVersion as ThresholdVersion  # noqa: E402
+from detection.upload_models import Upload as Upload  # noqa: E402
+from detection.upload_models import UploadPart as UploadPart  # noqa: E402
+from detection.upload_models import UploadState as UploadState  # noqa: E402
+from detection.webhook_models import WebhookAttempt as WebhookAttempt  # noqa: E402
+from detection.webhook_models import WebhookDelivery as WebhookDelivery  # noqa: E402
+from detection.webhook_models import WebhookEndpoint as WebhookEndpoint  # noqa: E402

@@ -13,6 +13,10 @@ from detection import artifacts
 from detection.models import BranchScore, ExplanationArtifact, InferenceResult, Job, JobStatus, Media
 
 LINKED_KINDS = ("saliency_map", "frequency_heatmap", "temporal_attention")
+# What a caller may ask for by name; the rest of a job is always there.
+PARTS = ("media", "result", "branches", "artifacts", "details")
+WHOLE = frozenset(PARTS)
+BRIEF = WHOLE - {"details"}
 
 
 def job_payload(
@@ -21,11 +25,13 @@ def job_payload(
     *,
     lifetime: timedelta = artifacts.API_LIFETIME,
     brief: bool = False,
+    parts: frozenset[str] | None = None,
 ) -> dict[str, Any]:
     """Return the job as JSON-ready dict; links are absolute, below the caller's host or PUBLIC_URL.
 
-    brief: without the frame by frame details.
+    brief: without the frame by frame details. parts: only these of PARTS; parts of the result bring its headline along.
     """
+    shown = parts if parts is not None else BRIEF if brief else WHOLE
     payload: dict[str, Any] = {
         "job_id": job.public_id,
         "media_id": f"med_{job.media_id.hex}",
@@ -33,27 +39,28 @@ def job_payload(
         "stage": job.stage,
         "percent": job.percent,
         "mode": job.mode,
+        "stability": job.stability,
         "priority": job.priority,
         "attempts": job.attempts,
-        "created_at": _moment(job.created_at),
-        "started_at": _moment(job.started_at),
-        "finished_at": _moment(job.finished_at),
-        "media": media_payload(job.media, request),
+        "sandbox": job.is_sandbox,
+        "created_at": moment(job.created_at),
+        "started_at": moment(job.started_at),
+        "finished_at": moment(job.finished_at),
         "review": _review(job),
     }
+    if "media" in shown:
+        payload["media"] = media_payload(job.media, request)
     if job.status == JobStatus.FAILED:
         payload["error"] = {"code": job.failure_code, "message": job.failure_message}
-    if job.status == JobStatus.COMPLETED:
-        payload["result"] = _result(job, job.result, base_url(request), lifetime)
-        if not brief:
-            payload["result"]["details"] = job.result.details
+    if job.status == JobStatus.COMPLETED and shown - {"media"}:
+        payload["result"] = _result(job, job.result, base_url(request), lifetime, shown)
     return payload
 
 
 def media_payload(media: Media, request: HttpRequest | None = None) -> dict[str, Any]:
     return {
         "media_id": media.public_id,
-        "uri": base_url(request) + reverse("detection:media_file", args=[media.id]),
+        "uri": base_url(request) + reverse("api_media_file", args=[media.public_id]),
         "kind": media.kind or None,
         "filename": media.filename,
         "source_url": media.source_url or None,
@@ -65,6 +72,9 @@ def media_payload(media: Media, request: HttpRequest | None = None) -> dict[str,
         "height": media.height,
         "duration_s": media.duration_s,
         "has_audio": media.has_audio,
+        "created_at": moment(media.created_at),
+        "keep_until": moment(media.keep_until),
+        "erased_at": moment(media.erased_at),
     }
 
 
@@ -72,22 +82,28 @@ def base_url(request: HttpRequest | None) -> str:
     return settings.PUBLIC_URL if request is None else request.build_absolute_uri("/").rstrip("/")
 
 
-def _result(job: Job, result: InferenceResult, base: str, lifetime: timedelta) -> dict[str, Any]:
-    items = sorted(result.artifacts.all(), key=_by_importance)
+def _result(job: Job, result: InferenceResult, base: str, lifetime: timedelta, shown: frozenset[str]) -> dict[str, Any]:
     interval = None if result.interval_low is None else [result.interval_low, result.interval_high]
-    return {
+    found: dict[str, Any] = {
         "label": result.label,
         "score": result.score,
         "confidence_interval": interval,
+        "interval_crosses_threshold": result.crosses_threshold,
         "abstain_reason": result.abstain_reason or None,
         "rationale": result.rationale,
-        "per_branch": [_branch(branch) for branch in sorted(result.branch_scores.all(), key=lambda row: row.pk)],
         "thresholds": {"fake": result.threshold_fake, "real": result.threshold_real},
         "threshold_profile": job.threshold_profile.name if job.threshold_profile else None,
         "model_version": result.model_version.name,
-        "explanations": _explanations(items, base, lifetime),
-        "artifacts": [_artifact(item, base, lifetime) for item in items],
     }
+    if "branches" in shown:
+        found["per_branch"] = [_branch(row) for row in sorted(result.branch_scores.all(), key=lambda row: row.pk)]
+    if "artifacts" in shown:
+        items = sorted(result.artifacts.all(), key=_by_importance)
+        found["explanations"] = _explanations(items, base, lifetime)
+        found["artifacts"] = [_artifact(item, base, lifetime) for item in items]
+    if "details" in shown:
+        found["details"] = result.details
+    return found
 
 
 def _review(job: Job) -> dict[str, Any] | None:
@@ -98,7 +114,7 @@ def _review(job: Job) -> dict[str, Any] | None:
         "state": job.review_state,
         "decision": job.review_decision or None,
         "label": job.review_label or None,
-        "decided_at": _moment(job.reviewed_at),
+        "decided_at": moment(job.reviewed_at),
     }
 
 
@@ -147,5 +163,5 @@ def _artifact(item: ExplanationArtifact, base: str, lifetime: timedelta) -> dict
     }
 
 
-def _moment(value: Any) -> str | None:
+def moment(value: Any) -> str | None:
     return value.isoformat().replace("+00:00", "Z") if value else None

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from django.urls import reverse
 
+from deepfake.reader_zone import is_within_reason
 from detection import artifacts as signed
 from detection import charts, words
 from detection.authenticity import Authenticity, authenticity_of
-from detection.engine import registry
 from detection.metadata import Metadata, metadata_of
 from detection.models import BranchScore, ExplanationArtifact, InferenceResult, Job, Label, Media, MediaKind
 
+FAR = 0.10  # a score that re-saving moves by this much is told to move, though its label holds
+FACE_CHECKS = ("spatial", "temporal")  # whose scores the engine gives to faces, the first that counts
 _BRANCH_STATES = {"scored": 0, "skipped": 2, "failed": 1}
 
 
@@ -22,6 +25,7 @@ _BRANCH_STATES = {"scored": 0, "skipped": 2, "failed": 1}
 class BranchRow:
     score: BranchScore
     signal: words.Signal
+    is_silent: bool  # counts for this kind of media, and added nothing to this score
     standing: str  # "counted" | "shown" (scored, but without weight) | "skipped" | "failed"
     standing_words: str
     bar_x: str
@@ -32,6 +36,10 @@ class BranchRow:
     @property
     def direction(self) -> str:
         return "fake" if self.score.contribution > 0 else "real"
+
+    @property
+    def push(self) -> str:
+        return words.push_words(self.score.contribution)
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,8 @@ class Piece:
 class AnalysisPage:
     branches: tuple[BranchRow, ...]
     uncounted: frozenset[str]  # branches that were scored, but have no weight
+    silent: frozenset[str]  # those of them that count for this kind of media, and added nothing
+    faces_check: str  # the title of the check behind the scores of faces, where it counts; else blank
     channels: tuple[dict[str, Any], ...]
     timeline: charts.Timeline | None
     waveform: charts.Waveform | None
@@ -94,7 +104,12 @@ class AnalysisPage:
     next_step: str
     steps: tuple[str, ...]  # what to do next, as the names of actions that the page offers
     abstain_words: str
+    across_words: str
     warnings: tuple[str, ...]  # what the decoder could not read, and the like
+
+    @property
+    def counted(self) -> tuple[BranchRow, ...]:
+        return tuple(row for row in self.branches if row.standing == "counted")
 
     @property
     def silent_branches(self) -> int:
@@ -114,17 +129,21 @@ def analysis_page(job: Job, result: InferenceResult, media: Media) -> AnalysisPa
     branches = branch_rows(result.branch_scores.all(), media.kind)
     tags = media.info.get("metadata") or {}
     uncounted = frozenset(row.score.branch for row in branches if row.standing == "shown")
+    counted = {row.score.branch: row.signal.title for row in branches if row.standing == "counted"}
+    faces_check = next((counted[name] for name in FACE_CHECKS if name in counted), "")
     timeline = charts.timeline(details, duration_s, result.threshold_fake, silent=uncounted)
     return AnalysisPage(
         branches=branches,
         uncounted=uncounted,
+        silent=frozenset(row.score.branch for row in branches if row.is_silent),
+        faces_check=faces_check,
         channels=_channels(details),
         timeline=timeline,
         waveform=charts.waveform(details, duration_s, **limits),
         intervals=tuple(_interval(span) for span in details.get("fake_intervals") or []) if duration_s else (),
         key_frames=key_frames,
         detail_maps=detail_maps,
-        people=_people(details),
+        people=_people(details, has_score=bool(faces_check)),
         pieces=_pieces(details, media, branches),
         faces=tuple((file, urls[file.id]) for file in files if file.kind == "face"),
         frequency_maps=tuple((file, urls[file.id]) for file in files if file.kind == "frequency_heatmap"),
@@ -139,13 +158,15 @@ def analysis_page(job: Job, result: InferenceResult, media: Media) -> AnalysisPa
         seconds=_seconds(details.get("seconds") or {}),
         player=_player(details, media, key_frames, result)
         | {
+            "facesCheck": faces_check,
             "details": _overlays(detail_maps),
             "pieces": _piece_boxes(details),
             "windows": list(timeline.windows) if timeline is not None else [],
         },
         next_step=words.next_step(job.review_label or result.label, media.kind),
         steps=words.NEXT_ACTIONS[job.review_label or result.label],
-        abstain_words=words.ABSTAIN_REASONS.get(result.abstain_reason, ""),
+        abstain_words=words.why_none(result),
+        across_words=words.across(result),
         warnings=tuple(details.get("warnings") or ()),
     )
 
@@ -156,7 +177,7 @@ def analysis_page(job: Job, result: InferenceResult, media: Media) -> AnalysisPa
 def branch_rows(scores: Iterable[BranchScore], kind: str = "") -> tuple[BranchRow, ...]:
     """Those that weighed most first, then those without weight, then what failed or was left out.
 
-    kind: of the media; a check that counts for it and found nothing is then told from one that never counts.
+    kind: of the media; a check that counts for it and added nothing is then told from one that never counts.
     """
     ordered = sorted(scores, key=_branch_order)
     longest = max((abs(score.contribution) for score in ordered), default=0.0)
@@ -171,13 +192,13 @@ def _branch_row(score: BranchScore, longest: float, kind: str) -> BranchRow:
     share = abs(score.contribution) / longest / 2
     standing = score.state if score.state != "scored" else ("counted" if score.weight > 0 else "shown")
     start = 0.5 if score.contribution >= 0 else 0.5 - share
-    spec = registry.BRANCHES.get(score.branch)
-    is_silent = standing == "shown" and kind == "video" and spec is not None and spec.counts_for("video")
+    is_silent = words.is_silent(score, kind)
     return BranchRow(
         score=score,
+        is_silent=is_silent,
         signal=words.signal_of(score.branch),
         standing=standing,
-        standing_words=FOUND_NOTHING if is_silent else _standing_words(score, standing),
+        standing_words=ADDED_NOTHING if is_silent else _standing_words(score, standing),
         bar_x=charts.percent(start),
         bar_width=charts.percent(share),
         explained=words.ONE_SIDED
@@ -189,7 +210,7 @@ def _branch_row(score: BranchScore, longest: float, kind: str) -> BranchRow:
     )
 
 
-FOUND_NOTHING = "Counts, but found nothing: adds nothing to this score"
+ADDED_NOTHING = "Counts, but added nothing to this score: it can only add suspicion"
 
 
 def _standing_words(score: BranchScore, standing: str) -> str:
@@ -233,7 +254,7 @@ def _interval(span: Mapping[str, Any]) -> dict[str, Any]:
     return {**span, "title": ", ".join(part for part in (channel, person) if part)}
 
 
-def _people(details: Mapping[str, Any]) -> tuple[Person, ...]:
+def _people(details: Mapping[str, Any], *, has_score: bool) -> tuple[Person, ...]:
     return tuple(
         Person(
             track["track"],
@@ -241,7 +262,7 @@ def _people(details: Mapping[str, Any]) -> tuple[Person, ...]:
             track.get("frames") or 0,
             track.get("first_s") or 0.0,
             track.get("last_s") or 0.0,
-            track.get("score"),
+            track.get("score") if has_score else None,
         )
         for track in details.get("tracks") or []
     )
@@ -299,6 +320,7 @@ def _provenance(found: Mapping[str, Any] | None) -> dict[str, Any]:
         **facts,
         "state": state,
         "title": title,
+        "signed_moment": _moment(facts.get("signed_at")),
         "icon": icon,
         "means": words.PROVENANCE_MEANS.get(state, ""),
         "steps": [_step(step) for step in facts.get("actions") or []],
@@ -306,6 +328,15 @@ def _provenance(found: Mapping[str, Any] | None) -> dict[str, Any]:
         "faults": list(dict.fromkeys(words.problem_words(problem) for problem in facts.get("problems") or [])),
         "declares_ai": bool(facts.get("generated")),
     }
+
+
+def _moment(text: Any) -> datetime | None:
+    """A moment as the credentials tell it; None for what is none, or names no zone."""
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found.astimezone(UTC) if found.tzinfo and is_within_reason(found) else None
 
 
 def _step(step: Any) -> dict[str, str]:
@@ -332,6 +363,7 @@ def _stability(details: Mapping[str, Any], result: InferenceResult, branches: It
         {
             "title": words.variant_words(variant["name"]),
             "score": variant["score"],
+            "move": variant["score"] - (result.score or 0.0),
             "level": charts.level_of(variant["score"], result.threshold_fake, result.threshold_real),
             "x": charts.percent(variant["score"]),
         }
@@ -342,13 +374,17 @@ def _stability(details: Mapping[str, Any], result: InferenceResult, branches: It
     band = {"x": charts.percent(low), "width": charts.percent(max(high - low, 0.004))}
     own = charts.level_of(result.score, result.threshold_fake, result.threshold_real)
     lost = [variant["title"] for variant in variants if variant["level"] != own]
+    furthest = max(variants, key=lambda variant: abs(variant["move"]), default=None)
     return {
         **found,
+        "furthest": furthest if result.score is not None else None,
+        "moves_far": furthest is not None and abs(furthest["move"]) >= FAR,
         "variants": variants,
         "bar": band,
         "low": low,
         "high": high,
         "lost": lost,
+        "crossed_words": words.crossed_words(result),
         "own_x": charts.percent(result.score or 0.0),
         "fake_x": charts.percent(result.threshold_fake),
         "real_x": charts.percent(result.threshold_real),

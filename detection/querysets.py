@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import uuid
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.models import Organization
@@ -16,7 +15,9 @@ from accounts.models import Organization
 if TYPE_CHECKING:
     from detection.models import Job, Media, SavedView, WebhookDelivery  # noqa: F401  (named in text below)
 
+Row = TypeVar("Row", bound=models.Model)
 STALE_AFTER = timedelta(seconds=15)
+ALL_PARTS = frozenset({"branches", "artifacts", "details"})  # of a job, as far as they cost a query or much memory
 
 
 def _organization_of(viewer: Any) -> Organization | None:
@@ -29,12 +30,20 @@ class MediaQuerySet(models.QuerySet["Media"]):
         organization = _organization_of(viewer)
         return self.none() if organization is None else self.filter(organization=organization, deleted_at=None)
 
+    def of_world(self, is_sandbox: bool | None) -> Self:
+        """What sandbox keys made (True), all else (False), or both (None): accounts.authentication.world_of."""
+        return self if is_sandbox is None else self.filter(is_sandbox=is_sandbox)
+
 
 class JobQuerySet(models.QuerySet["Job"]):
     def visible_to(self, viewer: Any) -> Self:
         """Those of the viewer's organisation; what waits for its deletion is gone for everybody."""
         organization = _organization_of(viewer)
         return self.none() if organization is None else self.filter(organization=organization, deleted_at=None)
+
+    def of_world(self, is_sandbox: bool | None) -> Self:
+        """What sandbox keys made (True), all else (False), or both (None): accounts.authentication.world_of."""
+        return self if is_sandbox is None else self.filter(is_sandbox=is_sandbox)
 
     def queued_and_due(self) -> Self:
         return self.filter(status="queued", next_attempt_at__lte=timezone.now(), deleted_at=None)
@@ -44,44 +53,19 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(status="running", heartbeat_at__lt=timezone.now() - STALE_AFTER)
 
     def due(self) -> Self:
-        """What a free worker may claim now, best first."""
+        """What a free worker may claim now, of each organisation the best first."""
         now = timezone.now()
         waiting = Q(status="queued", next_attempt_at__lte=now, deleted_at=None)
         abandoned = Q(status="running", heartbeat_at__lt=now - STALE_AFTER)
         return self.filter(waiting | abandoned).order_by("-priority", "next_attempt_at", "created_at")
 
-    def filtered(
-        self,
-        *,
-        label: str = "",
-        kind: str = "",
-        status: str = "",
-        q: str = "",
-        date: datetime.date | None = None,
-        since: datetime.date | None = None,
-        until: datetime.date | None = None,
-    ) -> Self:
-        """Narrow a list by what a person or an integrator asked for; empty arguments do not narrow."""
-        found = self
-        if label:
-            found = found.filter(result__label=label)
-        if kind:
-            found = found.filter(media__kind=kind)
-        if status:
-            found = found.filter(status=status)
-        if date:
-            found = found.filter(created_at__gte=start_of(date), created_at__lt=start_of(date + timedelta(days=1)))
-        if since:
-            found = found.filter(created_at__gte=start_of(since))
-        if until:
-            found = found.filter(created_at__lt=start_of(until + timedelta(days=1)))
-        return found.filter(_matches(q.strip())) if q.strip() else found
-
-    def for_listing(self) -> Self:
-        """With all that a row of a list or an API answer shows, in one query plus one for the branches."""
-        return self.select_related(
-            "organization", "media", "threshold_profile", "result", "result__model_version"
-        ).prefetch_related("result__branch_scores", "result__artifacts")
+    def for_listing(self, parts: frozenset[str] = ALL_PARTS) -> Self:
+        """With all that a row of a list or an API answer shows, in one query plus one for each of its lists."""
+        found = self.select_related("organization", "media", "threshold_profile", "result", "result__model_version")
+        if "details" not in parts:  # they can be large
+            found = found.defer("result__details")
+        lists = {"branches": "result__branch_scores", "artifacts": "result__artifacts"}
+        return found.prefetch_related(*(path for name, path in lists.items() if name in parts))
 
 
 class SavedViewQuerySet(models.QuerySet["SavedView"]):
@@ -91,26 +75,35 @@ class SavedViewQuerySet(models.QuerySet["SavedView"]):
         return found.order_by("is_shared", "name", "id")
 
 
+def of_keys_world(rows: models.QuerySet[Row], is_sandbox: bool | None) -> models.QuerySet[Row]:
+    """The same for batches and uploads, which belong to the world of the key that began them."""
+    if is_sandbox is None:
+        return rows
+    made_in = Q(api_key__is_sandbox=True)
+    return rows.filter(made_in) if is_sandbox else rows.filter(Q(api_key=None) | Q(api_key__is_sandbox=False))
+
+
 def start_of(day: datetime.date) -> datetime.datetime:
     """Midnight in the reader's zone: a comparison of moments can use an index, one of dates cannot."""
     return timezone.make_aware(datetime.datetime.combine(day, datetime.time.min))
 
 
 class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
+    def pending(self) -> Self:
+        return self.filter(delivered_at=None, gave_up_at=None)
+
     def due(self) -> Self:
         """Neither taken nor given up, its time has come, and nobody is at it."""
         now = timezone.now()
         free = Q(claimed_until=None) | Q(claimed_until__lt=now)
-        return self.filter(free, delivered_at=None, gave_up_at=None, next_attempt_at__lte=now)
+        return self.pending().filter(free, next_attempt_at__lte=now)
 
-
-def _matches(q: str) -> Q:
-    """A name, an address, the start of a digest, or a job's or item's id, with or without its prefix."""
-    condition = Q(media__filename__icontains=q) | Q(media__source_url__icontains=q)
-    if len(q) >= 8:
-        condition |= Q(media__sha256__startswith=q.lower())
-    try:
-        identity = uuid.UUID(q.removeprefix("job_").removeprefix("med_"))
-    except ValueError:
-        return condition
-    return condition | Q(id=identity) | Q(media_id=identity)
+    def in_state(self, state: str) -> Self:
+        """Those whose `state` says so; a state that there is not narrows nothing."""
+        if state == "delivered":
+            return self.filter(delivered_at__isnull=False)
+        if state == "failed":
+            return self.filter(delivered_at=None, gave_up_at__isnull=False)
+        if state == "retrying":
+            return self.pending().filter(attempts__gt=F("attempts_before"))
+        return self.pending().filter(attempts=F("attempts_before")) if state == "waiting" else self

@@ -68,17 +68,26 @@ async def respond(
         "Content-Length": str(part.length),
         "Cache-Control": "private, max-age=300",
         "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Resource-Policy": "same-origin",
         # What a stranger uploaded must never run as a page of ours, whatever it holds.
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
     if wanted is not None:
         headers["Content-Range"] = f"bytes {part.start}-{part.start + part.length - 1}/{total}"
+    if not _is_shown(content_type):
+        # A page, an SVG or whatever else a browser might run is only ever saved.
+        content_type, as_download = "application/octet-stream", True
     if filename or as_download:
         headers["Content-Disposition"] = _disposition(filename, as_download=as_download)
     status = 206 if wanted is not None else 200
     if request.method == "HEAD":
         return HttpResponse(status=status, headers=headers, content_type=content_type)
     return StreamingHttpResponse(blocks(storage_name, part), status=status, headers=headers, content_type=content_type)
+
+
+def _is_shown(content_type: str) -> bool:
+    kind, _, form = content_type.partition(";")[0].strip().lower().partition("/")
+    return (kind in ("image", "video", "audio") and "xml" not in form) or (kind, form) == ("application", "json")
 
 
 async def blocks(storage_name: str, part: ByteRange) -> AsyncIterator[bytes]:

@@ -67,7 +67,8 @@ def related_to(media: Media) -> Related:
 
 
 def _searches(media: Media) -> Iterator[tuple[str, set[Any]]]:
-    others = Media.objects.filter(organization=media.organization_id, deleted_at=None).exclude(pk=media.pk)
+    others = Media.objects.filter(organization=media.organization_id, is_sandbox=media.is_sandbox, deleted_at=None)
+    others = others.exclude(pk=media.pk)
     if media.sha256:
         yield "same_file", set(others.filter(sha256=media.sha256).values_list("pk", flat=True))
     yield "looks_alike", set(likeness.alike(media))

@@ -1,4 +1,4 @@
-"""Saved views of the list: a member's own, and those that administrators share with the organisation."""
+"""Saved views of the list: a member's own, and those that are shared with the organisation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from django.db import IntegrityError, transaction
 from django.shortcuts import get_object_or_404
 
 from accounts import audit
-from accounts.models import Role, User
+from accounts.models import User
+from accounts.permissions import Permission
 from deepfake.errors import DomainError
 from detection.models import DefaultView, SavedView
 
@@ -16,14 +17,16 @@ MOST_PER_MEMBER = 50
 
 
 def may_share(member: User) -> bool:
-    return member.role == Role.ADMIN
+    return member.may(Permission.VIEWS_SHARE)
 
 
 def save_view(*, member: User, name: str, query: str, is_shared: bool = False, is_default: bool = False) -> SavedView:
     """Keep a list under a name; the same name again replaces the query. Raises DomainError."""
     if is_shared and not may_share(member):
         raise DomainError(
-            "Only administrators share views with the organisation. Save it for yourself.", "role_insufficient", 403
+            "Your role does not let you share views. Save it for yourself.",
+            "role_insufficient",
+            403,
         )
     mine = SavedView.objects.filter(owner=member)
     with transaction.atomic():
@@ -39,8 +42,7 @@ def save_view(*, member: User, name: str, query: str, is_shared: bool = False, i
             raise DomainError("There is a view of that name already.", "name_taken", 409) from None
         if is_default:
             DefaultView.objects.update_or_create(user=member, defaults={"view": view})
-        if is_shared:
-            _audit("view.shared", view, member)
+        _audit("view.shared" if is_shared else "view.saved", view, member)
     return view
 
 
@@ -49,17 +51,18 @@ def delete_view(*, view: SavedView, member: User) -> None:
     if view.owner_id != member.pk and not (view.is_shared and may_share(member)):
         raise DomainError("Only its owner or an administrator deletes a shared view.", "not_yours", 403)
     with transaction.atomic():
-        if view.is_shared:
-            _audit("view.deleted", view, member)
+        _audit("view.deleted", view, member)
         view.delete()
 
 
 def choose_default(*, view: SavedView, member: User) -> bool:
     """Open the list with this view; once more and it opens with all analyses again. Returns whether it now does."""
-    if DefaultView.objects.filter(user=member, view=view).delete()[0]:
-        return False
-    DefaultView.objects.update_or_create(user=member, defaults={"view": view})
-    return True
+    with transaction.atomic():
+        _audit("view.default_chosen", view, member)
+        if DefaultView.objects.filter(user=member, view=view).delete()[0]:
+            return False
+        DefaultView.objects.update_or_create(user=member, defaults={"view": view})
+        return True
 
 
 def visible_view(member: User, pk: UUID) -> SavedView:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import partial
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
@@ -14,7 +16,7 @@ from accounts import audit
 from accounts.models import ApiKey, Organization
 from deepfake import storage
 from deepfake.errors import DomainError
-from detection import bulk, fetch, ingest, likeness, live
+from detection import back_pressure, bulk, fetch, holds, ingest, likeness, live, retention, sandbox
 from detection.models import (
     ExplanationArtifact,
     Feedback,
@@ -76,6 +78,7 @@ def add_stored(
             mime_type=stored.mime_type,
             size_bytes=stored.size_bytes,
             sha256=stored.sha256,
+            is_sandbox=_is_sandbox(api_key),
         )
         likeness.note_look(media)
         _audit("media.submitted", media, actor, api_key, {"sha256": stored.sha256, "bytes": stored.size_bytes})
@@ -88,9 +91,16 @@ def add_url(*, organization: Organization, actor: Any = None, api_key: ApiKey | 
     filename = ingest.clean_name(unquote(urlsplit(url).path.rpartition("/")[2]))
     with transaction.atomic():
         media = Media.objects.create(
-            organization=organization, uploaded_by=_user(actor), api_key=api_key, source_url=url, filename=filename
+            organization=organization,
+            uploaded_by=_user(actor),
+            api_key=api_key,
+            source_url=url,
+            filename=filename,
+            is_sandbox=_is_sandbox(api_key),
         )
-        _audit("media.submitted", media, actor, api_key, {"url": url})
+        # The log cannot be erased: it names the host, and the address only by its digest.
+        where = {"host": media.source_host(), "url_sha256": hashlib.sha256(url.encode()).hexdigest()}
+        _audit("media.submitted", media, actor, api_key, where)
     return media
 
 
@@ -106,12 +116,15 @@ def start_job(
     stability: str = StabilityTest.CHEAP,
 ) -> Job:
     """Queue an analysis of `media`; the job and its bell are written in one transaction. Raises DomainError."""
+    retention.check_there(media)
     check_mode(mode, media.kind)
     if stability not in StabilityTest.values:
         raise DomainError(f"stability must be one of {', '.join(StabilityTest.values)}.", "stability_unknown")
     if callback_url:
-        callback_url = _checked_callback(callback_url, api_key)
+        callback_url = checked_callback(callback_url, api_key)
     with transaction.atomic():
+        if not _is_sandbox(api_key) or media.sha256 not in sandbox.recordings():
+            back_pressure.check_room(media.organization)
         job = Job.objects.create(
             organization=media.organization,
             media=media,
@@ -122,10 +135,14 @@ def start_job(
             threshold_profile=find_profile(media.organization, threshold_profile),
             priority=max(-MAX_PRIORITY, min(MAX_PRIORITY, priority)),
             stability=stability,
+            is_sandbox=_is_sandbox(api_key),
         )
+        is_recorded = sandbox.recording_for(job) is not None
         _audit("job.started", job, actor, api_key, _options(job))
         ring(job)
-    live.publish(job)
+    transaction.on_commit(partial(live.publish, job))
+    if is_recorded:
+        transaction.on_commit(partial(sandbox.answer, job.pk), robust=True)
     return job
 
 
@@ -138,16 +155,33 @@ def submit_and_start(
     filename: str = "",
     url: str = "",
     mode: str = "auto",
+    keeps: str = "",
     **options: Any,
 ) -> Job:
-    """Submit an item and queue its analysis. Raises DomainError."""
+    """Submit an item and queue its analysis. Raises DomainError.
+
+    keeps: "none" leaves nothing but the verdict behind.
+    """
+    check_room(organization, api_key)  # before anything is stored
     media = submit_media(organization=organization, actor=actor, api_key=api_key, file=file, filename=filename, url=url)
     try:
-        return start_job(media=media, actor=actor, api_key=api_key, mode=mode, **options)
+        with transaction.atomic():
+            retention.ask(media=media, retention=keeps)
+            return start_job(media=media, actor=actor, api_key=api_key, mode=mode, **options)
     except DomainError:
         _destroy_media(media)
         media.delete()
         raise
+
+
+def check_room(organization: Organization, api_key: ApiKey | None = None) -> None:
+    """Raise QueueFull when no more jobs may wait; a sandbox key may be about to send what needs no waiting."""
+    if not _is_sandbox(api_key):
+        back_pressure.check_room(organization)
+
+
+def _is_sandbox(api_key: ApiKey | None) -> bool:
+    return api_key is not None and api_key.is_sandbox
 
 
 def _options(job: Job) -> dict[str, Any]:
@@ -191,16 +225,17 @@ def find_profile(organization: Organization, wanted: ThresholdProfile | str | No
     return profile
 
 
-def _checked_callback(url: str, api_key: ApiKey | None) -> str:
+def checked_callback(url: str, api_key: ApiKey | None) -> str:
     if api_key is None:
         raise DomainError(
             "A callback is signed with the secret of an API key, so it can only be asked for with one.",
             "callback_needs_api_key",
         )
     try:
-        return fetch.check_url(url).url
+        return fetch.check_url(url, verb="called").url
     except fetch.FetchError as error:
-        raise DomainError(f"callback_url: {error.message}", "callback_url_not_allowed") from None
+        fields = {"callback_url": [error.message]}
+        raise DomainError(f"callback_url: {error.message}", "callback_url_not_allowed", fields=fields) from None
 
 
 # Stopping, repeating, deleting ----------------------------------------------------------------------------------------
@@ -219,10 +254,14 @@ def cancel_job(*, job: Job, actor: Any = None, api_key: ApiKey | None = None) ->
             raise DomainError("This analysis has already ended.", "job_ended", 409)
         _audit("job.cancelled", job, actor, api_key, {})
     job.refresh_from_db()
-    live.publish(job)
-    if stopped:
-        analysis_finished.send_robust(sender=Job, job=job)
+    transaction.on_commit(partial(_tell_cancelled, job, has_ended=bool(stopped)))
     return job
+
+
+def _tell_cancelled(job: Job, *, has_ended: bool) -> None:
+    live.publish(job)
+    if has_ended:
+        analysis_finished.send_robust(sender=Job, job=job)
 
 
 def rerun_job(
@@ -232,6 +271,7 @@ def rerun_job(
     api_key: ApiKey | None = None,
     threshold_profile: ThresholdProfile | str | None = None,
     stability: str = "",
+    callback_url: str = "",
 ) -> Job:
     """Analyse the same item again, with the same options but for those given. Raises DomainError.
 
@@ -247,6 +287,7 @@ def rerun_job(
         threshold_profile=profile,
         priority=job.priority,
         stability=stability or job.stability,
+        callback_url=callback_url,
     )
 
 
@@ -260,35 +301,72 @@ def _is_kept(profile: ThresholdProfile | None) -> bool:
     return profile is not None and profile.organization_id is not None and profile.retired_at is None
 
 
-def delete_analysis(*, job: Job, actor: Any = None, api_key: ApiKey | None = None) -> None:
-    """Delete a job, its verdict and artifacts, and the item itself when no other analysis uses it.
+def delete_analysis(
+    *, job: Job, actor: Any = None, api_key: ApiKey | None = None, is_audited: bool = True
+) -> list[str]:
+    """Delete a job, its verdict and artifacts, and the item itself when no other analysis uses it. Raises DomainError.
 
-    The data keys go first: should the rows survive a crash, what they point at is beyond recovery already, and the
-    deletion can be asked for again. A worker that still runs the job finds its claim gone and throws its work away.
+    First it is hidden, unless a hold keeps it; then the data keys go: should the rows survive a crash, what they point
+    at is beyond recovery already, and the sweep carries the deletion to its end. A worker that still runs the job finds
+    its claim gone and throws its work away. Returns the names of the destroyed objects.
     """
     media = job.media
-    is_last = not media.jobs.exclude(pk=job.pk).exists()
-    for name in _artifact_names(job):
-        storage.destroy(name)
-    if is_last:
-        _destroy_media(media)
     with transaction.atomic():
-        _audit("job.deleted", job, actor, api_key, {"media": media.public_id, "item_deleted": is_last})
+        Media.objects.select_for_update().filter(pk=media.pk).first()  # setting a hold locks the same row
+        holds.check_free(job)
+        is_last = not media.jobs.exclude(pk=job.pk).exists()
+        now = timezone.now()
+        Job.objects.filter(pk=job.pk, deleted_at=None).update(deleted_at=now, deleted_by=_user(actor))
+        if is_last:
+            Media.objects.filter(pk=media.pk, deleted_at=None).update(deleted_at=now)
+    names = sorted(artifact_names(job))
+    if is_last:
+        names += object_names(media)
+    for name in names:
+        storage.destroy(name)
+    with transaction.atomic():
+        if is_audited:
+            _audit("job.deleted", job, actor, api_key, {"media": media.public_id, "item_deleted": is_last})
+        holds.forget_released(media)
         job.delete()
         if is_last:
             media.delete()
+    return names
 
 
-def _artifact_names(job: Job) -> set[str]:
+def delete_media(*, media: Media, with_jobs: bool = False, actor: Any = None, api_key: ApiKey | None = None) -> None:
+    """Delete an item, keys first; with its analyses when `with_jobs` says so. Raises DomainError."""
+    jobs = list(media.jobs.select_related("media", "organization"))
+    if jobs and not with_jobs:
+        raise DomainError(
+            "This item was analysed. Delete its analyses, or ask for both with with_jobs=true.", "media_in_use", 409
+        )
+    for job in jobs:
+        holds.check_free(job)
+    for job in jobs:  # the last one takes the item along
+        delete_analysis(job=job, actor=actor, api_key=api_key)
+    if jobs:
+        return
+    _destroy_media(media)
+    with transaction.atomic():
+        _audit("media.deleted", media, actor, api_key, {"sha256": media.sha256})
+        holds.forget_released(media)
+        media.delete()
+
+
+def artifact_names(job: Job) -> set[str]:
     """What the rows name, and what a worker stored that died before it could write its rows."""
     named = ExplanationArtifact.objects.filter(result__job=job).values_list("storage_name", flat=True)
     return {*named, *storage.names_of(artifact_hint(job), organization_id=job.organization_id)}
 
 
+def object_names(media: Media) -> list[str]:
+    return [name for name in (media.storage_name, media.rendition_name, media.thumbnail_name) if name]
+
+
 def _destroy_media(media: Media) -> None:
-    for name in (media.storage_name, media.rendition_name, media.thumbnail_name):
-        if name:
-            storage.destroy(name)
+    for name in object_names(media):
+        storage.destroy(name)
 
 
 # Feedback and earlier analyses ----------------------------------------------------------------------------------------
@@ -312,7 +390,7 @@ def earlier_analyses(media: Media) -> QuerySet[Job]:
     """Jobs of the same organisation on the same bytes, or on a picture that looks the same, newest first."""
     same = Q(media__sha256=media.sha256) if media.sha256 else Q(pk__in=[])
     same |= Q(media__in=likeness.alike(media)[:100])
-    shown = Job.objects.filter(same, organization=media.organization_id, deleted_at=None)
+    shown = Job.objects.filter(same, organization=media.organization_id, is_sandbox=media.is_sandbox, deleted_at=None)
     return shown.exclude(media=media).select_related("media")
 
 

@@ -64,6 +64,8 @@ class ThresholdProposal(models.Model):
         ]
 
     def __str__(self) -> str:
+        if self.action == ProposalAction.CREATE and self.before:
+            return f"Own thresholds in place of the shipped {self.name}"
         return f"{self.get_action_display()}: {self.name}"
 
     def get_absolute_url(self) -> str:

@@ -10,7 +10,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts import audit
-from accounts.models import Organization, Role, User
+from accounts.models import Organization, User
+from accounts.permissions import Permission, check, refusal
 from deepfake.errors import DomainError
 from detection.models import MediaKind, ThresholdProfile, ThresholdProposal, ThresholdVersion
 from detection.profile_matching import PLATFORMS, Rule, profiles_for, rule_of
@@ -26,11 +27,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{1,59}")
 
 
 def may_propose(user: User) -> bool:
-    return user.can_review or user.role == Role.DATA_SCIENTIST
+    return user.may(Permission.THRESHOLDS_PROPOSE)
 
 
 def may_decide(user: User, proposal: ThresholdProposal) -> bool:
-    return user.can_review and user.pk != proposal.proposed_by_id
+    return user.may(Permission.THRESHOLDS_APPROVE) and user.pk != proposal.proposed_by_id
 
 
 def content_of(profile: ThresholdProfile) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def drafted(
 ) -> ThresholdProposal:
     """A proposal that has been checked and is not kept yet. Raises DomainError."""
     if not may_propose(actor):
-        raise refusal(actor, "propose thresholds")
+        raise refusal(actor, Permission.THRESHOLDS_PROPOSE)
     if action != ProposalAction.CREATE:
         profile = _own(organization, profile)
         name = profile.name
@@ -144,15 +145,29 @@ def _checked(name: str, given: dict[str, Any]) -> dict[str, Any]:
     return {**rule, "fake_at": round(fake_at, 4), "real_below": round(real_below, 4)}
 
 
+def held_before(profile: ThresholdProfile) -> dict[str, Any] | None:
+    """What the profile said before its newest version, to be proposed again; None when there is no way back."""
+    versions = list(profile.versions.select_related("proposal")[:2])
+    if profile.retired_at is not None or not versions:
+        return None
+    newest = versions[0]
+    if newest.proposal is not None:
+        return newest.proposal.before if newest.proposal.action == ProposalAction.CHANGE else None
+    before = versions[1].content if len(versions) > 1 else {"is_retired": True}
+    return None if before["is_retired"] else {name: before[name] for name in FIELDS}
+
+
 # Deciding -------------------------------------------------------------------------------------------------------------
 
 
-def approve(*, proposal: ThresholdProposal, actor: User, answer: str = "") -> ThresholdProfile:
-    """Let a proposal become true; never by the person who made it. Raises DomainError."""
+def approve(*, proposal: ThresholdProposal, actor: User, answer: str) -> ThresholdProfile:
+    """Let a proposal become true, for a reason; never by the person who made it. Raises DomainError."""
     effect = preview(proposal).as_json()
     with transaction.atomic():
         proposal = _locked(proposal)
         _check_decider(proposal, actor, "approve")
+        if not answer.strip():
+            raise DomainError("Say why it is approved: it holds at once, and the reason stays.", "reason_required")
         profile = _applied(proposal)
         _close(proposal, ProposalState.APPROVED, actor, answer, effect, profile)
         keep_version(profile, actor=actor, proposal=proposal)
@@ -161,7 +176,7 @@ def approve(*, proposal: ThresholdProposal, actor: User, answer: str = "") -> Th
             proposal,
             actor,
             {"profile": str(profile.pk), "version": profile.version, "before": proposal.before, "after": proposal.after,
-             "proposed_by": proposal.proposed_by_id, "effect": effect},
+             "proposed_by": proposal.proposed_by_id, "effect": effect, "answer": proposal.answer},
         )  # fmt: skip
     return profile
 
@@ -197,8 +212,7 @@ def _locked(proposal: ThresholdProposal) -> ThresholdProposal:
 
 
 def _check_decider(proposal: ThresholdProposal, actor: User, what: str) -> None:
-    if not actor.can_review:
-        raise refusal(actor, f"{what} proposals")
+    check(actor, Permission.THRESHOLDS_APPROVE)
     if actor.pk == proposal.proposed_by_id:
         raise DomainError(f"You made this proposal; a second person has to {what} it.", "own_proposal", 403)
 
@@ -273,15 +287,6 @@ def rules_after(proposal: ThresholdProposal, rules: Sequence[Rule]) -> list[Rule
         shipped = ThresholdProfile.objects.filter(organization=None, name=proposal.name, retired_at=None)
         return [*others, *(rule_of(profile) for profile in shipped)]
     return [*others, Rule(name=proposal.name, is_own=True, **proposal.after)]
-
-
-def refusal(actor: User, what: str) -> DomainError:
-    return DomainError(
-        f"Your role ({actor.get_role_display().lower()}) does not let you {what}. Ask an administrator of your "
-        "organisation for the reviewer role.",
-        "role_insufficient",
-        403,
-    )
 
 
 def _audit(action: str, proposal: ThresholdProposal, actor: User, details: dict[str, Any]) -> None:

@@ -6,18 +6,19 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.authentication import organization_of
 from accounts.models import Organization, User
+from accounts.permissions import Permission, requires
 from deepfake.errors import DomainError
 from deepfake.reader_zone import in_readers_zone
 from detection import threshold_services as services
-from detection.models import ThresholdProfile, ThresholdProposal
+from detection.models import MediaKind, ThresholdProfile, ThresholdProposal
 from detection.profile_matching import choose, profiles_for, rule_of
 from detection.threshold_forms import ProposalForm, WhichForm
 from detection.threshold_models import ProposalAction, ProposalState
@@ -32,7 +33,7 @@ def _reader(request: HttpRequest) -> tuple[Organization, User]:
 
 
 @require_GET
-@login_required
+@requires(Permission.VIEW)
 @in_readers_zone
 def profiles(request: HttpRequest) -> HttpResponse:
     organization, member = _reader(request)
@@ -55,7 +56,7 @@ def profiles(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@login_required
+@requires(Permission.VIEW)
 @in_readers_zone
 def profile(request: HttpRequest, pk: UUID) -> HttpResponse:
     organization, member = _reader(request)
@@ -67,6 +68,7 @@ def profile(request: HttpRequest, pk: UUID) -> HttpResponse:
         "versions": list(row.versions.select_related("changed_by", "proposal__proposed_by")),
         "open_proposal": row.proposals.filter(state=ProposalState.OPEN, organization=organization).first(),
         "may_propose": services.may_propose(member),
+        "has_way_back": services.held_before(row) is not None,
     }
     return render(request, "detection/threshold_profile.html", context)
 
@@ -75,11 +77,18 @@ def profile(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@login_required
+@requires(Permission.THRESHOLDS_PROPOSE)
 @in_readers_zone
 def create(request: HttpRequest) -> HttpResponse:
-    """A new profile; `?name=default_image` begins with what is shipped under that name."""
+    """A new profile; `?name=` begins with what is shipped under that name, `?again=` with one that was retired."""
     organization, _ = _reader(request)
+    if again := request.GET.get("again", ""):
+        row = get_object_or_404(ThresholdProfile, name=again, organization=organization, retired_at__isnull=False)
+        again_start = _percent(services.content_of(row)) | {
+            "name": row.name,
+            "why": "Back to what held before it was retired.",
+        }
+        return _edit(request, organization, ProposalAction.CREATE, None, again_start)
     name = request.GET.get("name", "")
     shipped = ThresholdProfile.objects.filter(organization=None, name=name).first() if name else None
     start = _percent(services.content_of(shipped)) | {"name": name} if shipped else {"name": name}
@@ -87,16 +96,20 @@ def create(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@login_required
+@requires(Permission.THRESHOLDS_PROPOSE)
 @in_readers_zone
 def change(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Another content; `?back` begins with what held before the newest version, so that one press proposes it."""
     organization, _ = _reader(request)
     row = _own(organization, pk)
-    return _edit(request, organization, ProposalAction.CHANGE, row, _percent(services.content_of(row)))
+    start = services.content_of(row)
+    if "back" in request.GET and (before := services.held_before(row)) is not None:
+        start = before | {"why": f"Back to what held before version {row.version}."}
+    return _edit(request, organization, ProposalAction.CHANGE, row, _percent(start))
 
 
 @require_http_methods(["GET", "POST"])
-@login_required
+@requires(Permission.THRESHOLDS_PROPOSE)
 @in_readers_zone
 def retire(request: HttpRequest, pk: UUID) -> HttpResponse:
     organization, _ = _reader(request)
@@ -121,13 +134,14 @@ def _edit(
 ) -> HttpResponse:
     """The form, its preview, and what becomes of it; what is refused comes back with all that was typed."""
     _, member = _reader(request)
-    if not services.may_propose(member):
-        raise services.refusal(member, "propose thresholds")
     is_sent = request.method == "POST"
     data = request.POST if is_sent else start
     if action == ProposalAction.RETIRE:
         data = start | {"why": request.POST.get("why", "")}
     form = ProposalForm(data)
+    if row is not None and (kind := row.name.removeprefix("default_")) in MediaKind.values:
+        words = f"{MediaKind(kind).label}, by its name"
+        form.fields["kind"].choices = [("", words), *MediaKind.choices]  # type: ignore[attr-defined]
     effect, error = None, ""
     if is_sent:
         try:
@@ -162,7 +176,7 @@ def _sentences(form: ProposalForm) -> list[str]:
 
 
 @require_GET
-@login_required
+@requires(Permission.VIEW)
 @in_readers_zone
 def proposal(request: HttpRequest, pk: UUID) -> HttpResponse:
     organization, member = _reader(request)
@@ -175,8 +189,21 @@ def proposal(request: HttpRequest, pk: UUID) -> HttpResponse:
         "kept_effect": None if found.is_open else found.effect,
         "may_decide": found.is_open and services.may_decide(member, found),
         "is_own": found.proposed_by_id == member.pk,
+        "way_back": _way_back(found) if services.may_propose(member) else None,
     }
     return render(request, "detection/threshold_proposal.html", context)
+
+
+def _way_back(found: ThresholdProposal) -> tuple[str, str] | None:
+    """Where the opposite of an approved proposal is proposed, and its words, while nothing has changed since."""
+    profile = found.profile
+    if found.state != ProposalState.APPROVED or profile is None or profile.versions.all()[:1].get().proposal != found:
+        return None
+    if found.action == ProposalAction.CHANGE:
+        return reverse("detection:threshold_change", args=[profile.pk]) + "?back", "Propose the version before again"
+    if found.action == ProposalAction.CREATE:
+        return reverse("detection:threshold_retire", args=[profile.pk]), "Propose to retire it again"
+    return reverse("detection:threshold_new") + f"?again={profile.name}", "Propose it again"
 
 
 WORDS = {
@@ -192,9 +219,19 @@ WORDS = {
 def _differences(found: ThresholdProposal) -> list[tuple[str, str, str, bool]]:
     rows = []
     for name, word in WORDS.items():
-        one, other = (_shown(name, content.get(name)) for content in (found.before, found.after))
+        one, other = (_shown(name, _value(found, content, name)) for content in (found.before, found.after))
         rows.append((word, one, other, one != other))
     return rows
+
+
+def _value(found: ThresholdProposal, content: dict[str, Any], name: str) -> Any:
+    """A profile called default_<kind> is that of the kind by its name, whatever its rule leaves open."""
+    value = content.get(name)
+    kind = found.name.removeprefix("default_")
+    if name != "kind" or value is None:
+        return value
+    is_by_name = value == "" and found.name != kind and kind in MediaKind.values
+    return str(MediaKind(kind if is_by_name else value).label) if is_by_name or value else value
 
 
 def _shown(name: str, value: Any) -> str:
@@ -204,7 +241,7 @@ def _shown(name: str, value: Any) -> str:
 
 
 @require_POST
-@login_required
+@requires(Permission.THRESHOLDS_PROPOSE, Permission.THRESHOLDS_APPROVE)
 def decide(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Approve, reject or withdraw, by the button that was pressed."""
     organization, member = _reader(request)

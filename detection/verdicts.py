@@ -25,6 +25,7 @@ from detection.models import (
     Media,
     MediaKind,
     ModelVersion,
+    Retention,
 )
 from detection.signals import verdict_recorded
 
@@ -68,17 +69,20 @@ def record_verdict(job: Job, analysis: Any, artifact_dir: Path) -> bool:
     that was cancelled or deleted meanwhile takes nothing.
     """
     found = _clean(analysis if isinstance(analysis, Mapping) else analysis.to_dict())
-    stored = [(item, _store_artifact(job, artifact_dir, item)) for item in found["artifacts"]]
+    leaves_nothing = job.media.retention == Retention.NONE
+    items = [] if leaves_nothing else found["artifacts"]
+    stored = [(item, _store_artifact(job, artifact_dir, item)) for item in items]
+    prints_found = Prints() if leaves_nothing else getattr(analysis, "prints", Prints())
     try:
         with transaction.atomic():
-            recorded = _complete(job) and _write(job, found, stored, getattr(analysis, "prints", Prints()))
+            recorded = _complete(job) and _write(job, found, stored, prints_found)
     except BaseException:
         _discard(stored)
         raise
-    if recorded:
-        _link(job)
-    else:
+    if not recorded:
         _discard(stored)
+    elif not leaves_nothing:
+        _link(job)
     return recorded
 
 
@@ -117,11 +121,13 @@ def _write(
         BranchScore(result=result, **_branch_columns(branch)) for branch in found["per_branch"]
     )
     ExplanationArtifact.objects.bulk_create(_artifact(result, item, name) for item, name in stored)
-    prints.keep(job.media, found_again_by)
+    if not job.media.is_sandbox:
+        prints.keep(job.media, found_again_by)
     store_facts(job.media, {**found["media"], "kind": _kind(job, found["media"]["kind"])})
     job.refresh_from_db()
     webhooks.queue_delivery(job)
-    _tell(job, result)
+    if job.media.retention != Retention.NONE:  # nobody could review what nobody can look at
+        _tell(job, result)
     audit.record(
         action="job.completed",
         organization=job.organization,
@@ -140,7 +146,12 @@ def _link(job: Job) -> None:
 
 
 def _tell(job: Job, result: InferenceResult) -> None:
-    """Let the rooms above write their rows with the verdict; the savepoint takes back what a failing one wrote."""
+    """Let the rooms above write their rows with the verdict; the savepoint takes back what a failing one wrote.
+
+    They hear nothing of sandbox jobs: no case, no alert and no figure may come of one.
+    """
+    if job.is_sandbox:
+        return
     try:
         with transaction.atomic():
             verdict_recorded.send(sender=Job, job=job, result=result)
@@ -166,7 +177,8 @@ def store_facts(media: Media, info: Mapping[str, Any]) -> None:
         "has_audio": bool(info.get("has_audio")),
         "info": dict(info),
     }
-    Media.objects.filter(pk=media.pk).update(**facts)
+    column: Any = Media._meta.get_field("info")
+    Media.objects.filter(pk=media.pk).update(**facts | {"info": column.sealed_for(media.pk, facts["info"])})
     for name, value in facts.items():
         setattr(media, name, value)
     Job.objects.filter(media=media).update(kind=media.kind)

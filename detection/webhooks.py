@@ -1,4 +1,4 @@
-"""Signed calls to a job's callback_url: queued with the job's end, retried for days, stopped by 410."""
+"""Events that leave the house: what there is to tell, to whom, and how it is signed. webhooks_sending.py sends it."""
 
 from __future__ import annotations
 
@@ -6,50 +6,129 @@ import base64
 import hashlib
 import hmac
 import json
-import logging
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
+from django.db import transaction
 from django.utils import timezone
 
-from accounts.models import ApiKey
-from accounts.services import signing_secret
-from detection import artifacts, fetch, payloads
-from detection.models import Job, JobStatus, WebhookDelivery
+from accounts.models import Organization
+from detection import artifacts, payloads
+from detection.models import Batch, Job, JobStatus, WebhookDelivery, WebhookEndpoint
+from detection.webhook_models import RECEIVER_LENGTH
 
-logger = logging.getLogger(__name__)
+# What an endpoint may ask for. A room that tells something new adds its line here.
+EVENTS: dict[str, str] = {
+    "job.completed": "An analysis has a verdict",
+    "job.failed": "An analysis could not be carried out",
+    "batch.completed": "Every item of a batch has come to its end",
+}
+TEST_EVENT = "webhook.test"  # goes to the one endpoint that is tested, whatever it asks for
+_JOB_EVENTS = {JobStatus.COMPLETED: "job.completed", JobStatus.FAILED: "job.failed"}
 
-EVENTS = {JobStatus.COMPLETED: "job.completed", JobStatus.FAILED: "job.failed"}
-BACKOFF = tuple(
-    timedelta(seconds=seconds) for seconds in (10, 60, 300, 1800, 2 * 3600, 8 * 3600, 24 * 3600, 24 * 3600, 24 * 3600)
-)
-CLAIMED_FOR = timedelta(seconds=60)
-TIMEOUT_S = 15.0
-BATCH = 20
-GONE = 410
+
+# Telling --------------------------------------------------------------------------------------------------------------
+
+
+def emit(
+    *,
+    organization: Organization,
+    event: str,
+    payload: Mapping[str, Any],
+    job: Job | None = None,
+    is_sandbox: bool = False,
+) -> list[WebhookDelivery]:
+    """Write a delivery for each endpoint of `organization` that asks for `event`.
+
+    Call it in the transaction that makes the event true: both are kept or neither is. payload: JSON-ready, with the id
+    of what it is about; `event` and `timestamp` are added. Calls may arrive in any order. With `job`, an endpoint is
+    told of this event of that job once, however often it is emitted. is_sandbox: a sandbox key did it.
+    """
+    if event not in EVENTS:
+        raise ValueError(f"{event} is not in EVENTS.")
+    return _write(_subscribed(organization, event, is_sandbox), event, payload, job)
 
 
 def queue_delivery(job: Job) -> None:
-    """Write the call that the end of `job` asks for; in the transaction that ends it, so that neither is lost."""
-    event = EVENTS.get(JobStatus(job.status))
-    if event is None or not job.callback_url:
+    """Tell of a job's end: the endpoints that ask for it, and its callback_url; in the transaction that ends it."""
+    event = _JOB_EVENTS.get(JobStatus(job.status))
+    if event is None:
         return
-    payload = payloads.job_payload(job, lifetime=artifacts.WEBHOOK_LIFETIME, brief=True)
-    body = {
-        "event": event,
-        "job_id": job.public_id,
-        "media_id": payload["media_id"],
-        "status": job.status,
-        "timestamp": timezone.now().isoformat(timespec="seconds").replace("+00:00", "Z"),
-    }
-    body |= {name: payload[name] for name in ("result", "error") if name in payload}
+    endpoints = _subscribed(job.organization, event, job.is_sandbox)
+    if not endpoints and not job.callback_url:
+        return
+    told = payloads.job_payload(job, lifetime=artifacts.WEBHOOK_LIFETIME, brief=True)
+    payload = {"job_id": job.public_id, "media_id": told["media_id"], "status": job.status}
+    payload |= {name: told[name] for name in ("result", "error") if name in told}
+    if job.is_sandbox:
+        payload["sandbox"] = True
+    _write(endpoints, event, payload, job)
+    call_back(job, event, payload)
+
+
+def call_back(asked: Job | Batch, event: str, payload: Mapping[str, Any]) -> None:
+    """Write the call to the callback_url that came with a job or batch, if one came; the same event is told once."""
+    if not asked.callback_url:
+        return
     WebhookDelivery.objects.get_or_create(
-        job=job,
+        **{"job" if isinstance(asked, Job) else "batch": asked},
         event=event,
-        url=job.callback_url,
-        defaults={"organization": job.organization, "body": _portable(body)},
+        url=asked.callback_url,
+        endpoint=None,
+        defaults={
+            "organization": asked.organization,
+            "receiver": receiver_of(asked.callback_url),
+            "body": body_of(event, payload),
+        },
     )
+
+
+def body_of(event: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The body without its signature, which each attempt adds."""
+    moment = timezone.now().isoformat(timespec="seconds").replace("+00:00", "Z")
+    body: dict[str, Any] = _portable({"event": event, "timestamp": moment, **payload})
+    return body
+
+
+def receiver_of(url: str) -> str:
+    """Host and port, by which calls to one receiver are counted."""
+    return urlsplit(url).netloc.lower()[:RECEIVER_LENGTH]
+
+
+def _subscribed(organization: Organization, event: str, is_sandbox: bool) -> list[WebhookEndpoint]:
+    """What sandbox keys registered hears of what sandbox keys did; the others hear of both."""
+    enabled = WebhookEndpoint.objects.filter(organization=organization, is_enabled=True).order_by("created_at")
+    heard = enabled if is_sandbox else enabled.filter(is_sandbox=False)
+    return [endpoint for endpoint in heard if endpoint.wants(event)]
+
+
+def _write(
+    endpoints: list[WebhookEndpoint], event: str, payload: Mapping[str, Any], job: Job | None
+) -> list[WebhookDelivery]:
+    if not endpoints:
+        return []
+    body = body_of(event, payload)
+    with transaction.atomic():
+        if job is not None:
+            known = set(
+                WebhookDelivery.objects.filter(job=job, event=event, endpoint__in=endpoints).values_list(
+                    "endpoint_id", flat=True
+                )
+            )
+            endpoints = [endpoint for endpoint in endpoints if endpoint.pk not in known]
+        return WebhookDelivery.objects.bulk_create(
+            WebhookDelivery(
+                organization_id=endpoint.organization_id,
+                endpoint=endpoint,
+                job=job,
+                event=event,
+                url=endpoint.url,
+                receiver=receiver_of(endpoint.url),
+                body=body,
+            )
+            for endpoint in endpoints
+        )
 
 
 def _portable(value: Any) -> Any:
@@ -64,20 +143,17 @@ def _portable(value: Any) -> Any:
     return value
 
 
-def deliver_due(limit: int = BATCH) -> int:
-    """Send what is due; return how many calls were made. Safe beside other processes that do the same."""
-    sent = 0
-    for delivery in WebhookDelivery.objects.due().order_by("next_attempt_at")[:limit]:
-        if _claim(delivery):
-            _deliver(delivery)
-            sent += 1
-    return sent
+# Signing --------------------------------------------------------------------------------------------------------------
 
 
 def canonical(body: Mapping[str, Any]) -> bytes:
     """The bytes that are signed: sorted keys, no spaces, UTF-8, without the field `signature`."""
-    unsigned = {name: value for name, value in body.items() if name != "signature"}
-    return json.dumps(unsigned, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return content_of({name: value for name, value in body.items() if name != "signature"})
+
+
+def content_of(body: Mapping[str, Any]) -> bytes:
+    """The body as it is sent."""
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def sign(body: Mapping[str, Any], secret: bytes) -> str:
@@ -85,64 +161,15 @@ def sign(body: Mapping[str, Any], secret: bytes) -> str:
     return hmac.new(secret, canonical(body), hashlib.sha256).hexdigest()
 
 
-def standard_headers(delivery_id: str, timestamp: int, content: bytes, secret: bytes) -> dict[str, str]:
-    """The headers of the Standard Webhooks specification (standardwebhooks.com), signed over id, time and body."""
+def standard_headers(delivery_id: str, timestamp: int, content: bytes, secrets: Sequence[bytes]) -> dict[str, str]:
+    """The headers of the Standard Webhooks specification (standardwebhooks.com), signed over id, time and body.
+
+    One signature for each live secret, newest first, with spaces between them.
+    """
     signed = f"{delivery_id}.{timestamp}.".encode() + content
-    digest = base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
-    return {"webhook-id": delivery_id, "webhook-timestamp": str(timestamp), "webhook-signature": f"v1,{digest}"}
-
-
-def _claim(delivery: WebhookDelivery) -> bool:
-    """Count the attempt and keep others off for a minute; a sender that dies is followed by the next after that."""
-    now = timezone.now()
-    claimed = WebhookDelivery.objects.due().filter(pk=delivery.pk, attempts=delivery.attempts)
-    if not claimed.update(attempts=delivery.attempts + 1, claimed_until=now + CLAIMED_FOR):
-        return False
-    delivery.attempts += 1
-    return True
-
-
-def _deliver(delivery: WebhookDelivery) -> None:
-    api_key = delivery.job.api_key if delivery.job else None
-    if api_key is None:
-        _give_up(delivery, "The API key that would sign this call was deleted.")
-        return
-    try:
-        status = _send(delivery, api_key)
-    except fetch.FetchError as error:
-        _retry_later(delivery, None, error.message)
-        return
-    if 200 <= status < 300:
-        _settle(delivery, delivered_at=timezone.now(), last_status=status, last_error="")
-    elif status == GONE:
-        _give_up(delivery, "The receiver said that it is gone (410).", status)
-    else:
-        _retry_later(delivery, status, f"The receiver answered {status}.")
-
-
-def _send(delivery: WebhookDelivery, api_key: ApiKey) -> int:
-    secret = signing_secret(api_key)
-    body = {**delivery.body, "signature": sign(delivery.body, secret)}
-    content = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    headers = standard_headers(f"msg_{delivery.id.hex}", int(timezone.now().timestamp()), content, secret)
-    return fetch.post(
-        delivery.url, content, {"Content-Type": "application/json; charset=utf-8", **headers}, total_s=TIMEOUT_S
-    )
-
-
-def _retry_later(delivery: WebhookDelivery, status: int | None, error: str) -> None:
-    if delivery.attempts > len(BACKOFF):
-        _give_up(delivery, error, status)
-        return
-    wait = BACKOFF[delivery.attempts - 1]
-    _settle(delivery, next_attempt_at=timezone.now() + wait, last_status=status, last_error=error[:300])
-
-
-def _give_up(delivery: WebhookDelivery, error: str, status: int | None = None) -> None:
-    logger.warning("Gave up calling back for %s: %s", delivery.job_id, error)
-    _settle(delivery, gave_up_at=timezone.now(), last_status=status, last_error=error[:300])
-
-
-def _settle(delivery: WebhookDelivery, **fields: Any) -> None:
-    """Write the outcome, unless another sender has taken over meanwhile."""
-    WebhookDelivery.objects.filter(pk=delivery.pk, attempts=delivery.attempts).update(claimed_until=None, **fields)
+    digests = [base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode() for secret in secrets]
+    return {
+        "webhook-id": delivery_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(f"v1,{digest}" for digest in digests),
+    }

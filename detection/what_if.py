@@ -29,11 +29,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Errors:
-    """Among items whose truth reviewers gave: how many are called the opposite."""
+    """Among items whose truth people gave: how many are called the opposite."""
 
     reviewed: int
     before: int
     after: int
+    turned: int  # called the opposite then, and not now
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class WhatIf:
     left_out: int  # verdicts of other model versions: their scores do not compare
     concerned: int  # analyses whose thresholds would be others
     changes: tuple[Change, ...]
-    false_alarms: Errors  # reviewed as real, called fake
-    misses: Errors  # reviewed as fake, called real
+    false_alarms: Errors  # genuine, called fake
+    misses: Errors  # fake, called real
 
     @property
     def directions(self) -> list[tuple[str, str, int]]:
@@ -81,7 +82,7 @@ def what_if(organization: Organization, before: Sequence[Rule], after: Sequence[
             labels = tuple(_label(job, evidence[job.result.pk], limits) for limits in (one, other))  # type: ignore[assignment]
             if labels[0] != labels[1]:
                 changes.append(Change(job, *labels))
-        truths[job.review_label].append(labels)
+        truths[_truth(job)].append(labels)
     return WhatIf(
         looked_at=len(current),
         left_out=len(jobs) - len(current),
@@ -92,12 +93,19 @@ def what_if(organization: Organization, before: Sequence[Rule], after: Sequence[
     )
 
 
+def _truth(job: Job) -> str:
+    """What people found; of a known item what is known, once it was judged: a preview must not give a truth away."""
+    return getattr(job, "known_truth", None) or job.review_label if job.review_label else ""
+
+
 def _newest(organization: Organization) -> Any:
-    done = Job.objects.filter(organization=organization, status=JobStatus.COMPLETED, result__isnull=False)
+    done = Job.objects.filter(
+        organization=organization, status=JobStatus.COMPLETED, result__isnull=False, is_sandbox=False
+    )
     rows = done.order_by("-created_at", "-id").select_related("media", "result__model_version")
     # A result's details can be large; of them, one fact is needed.
     rows = rows.defer("result__details", "result__model_version__branches", "result__model_version__metrics")
-    return rows.annotate(flips=F("result__details__stability__flips"))[:LOOKED_AT]
+    return rows.annotate(flips=F("result__details__stability__flips"), known_truth=F("known_item__truth"))[:LOOKED_AT]
 
 
 def _thresholds(job: Job, before: Sequence[Rule], after: Sequence[Rule]) -> tuple[Thresholds, Thresholds] | None:
@@ -137,4 +145,9 @@ def _label(job: Job, evidence: Sequence[Evidence], thresholds: Thresholds) -> st
 
 
 def _errors(labels: Sequence[tuple[str, str]], wrong: str) -> Errors:
-    return Errors(len(labels), sum(one == wrong for one, _ in labels), sum(other == wrong for _, other in labels))
+    return Errors(
+        len(labels),
+        before=sum(one == wrong for one, _ in labels),
+        after=sum(other == wrong for _, other in labels),
+        turned=sum(one != wrong and other == wrong for one, other in labels),
+    )

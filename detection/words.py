@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from detection.engine.wording import letter
+from detection.engine import registry
+from detection.engine.wording import letter, percent_beside
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,20 @@ BETTER_COPIES: dict[str, str] = {
 
 
 ONE_SIDED = (
-    "In clips a check of the picture can only add suspicion. One that finds nothing says nothing, because a fake of "
-    "another make would pass it as well; so it cannot outvote a check that found something, nor call the clip real."
+    "In clips a check of the picture can only add suspicion. What it found here is no more than the middle between "
+    "genuine clips and fakes, so it adds nothing; and it takes nothing off, because a fake of another make would pass "
+    "it as well. So it cannot outvote a check that found more, nor call the clip real."
 )
 
 
 def next_step(label: str, kind: str) -> str:
     """Return what to do now, for the kind of media: a still has no longer copy."""
-    return NEXT_STEPS[label].format(copy=BETTER_COPIES.get(kind, "sharper copy"))
+    return subject_in(NEXT_STEPS[label].format(copy=BETTER_COPIES.get(kind, "sharper copy")), kind)
+
+
+def subject_in(sentence: str, kind: str) -> str:
+    """A sentence about the person shown, for the kind of media: a recording shows nobody, somebody speaks in it."""
+    return sentence.replace("person shown", "speaker") if kind == "audio" else sentence
 
 
 # What the page offers beside those words, in the order of use.
@@ -147,6 +155,32 @@ ABSTAIN_REASONS: dict[str, str] = {
     "out_of_distribution": "The item is unlike anything that the system was measured on.",
     "too_little_evidence": "Too little could be examined to decide.",
 }
+
+# An interval may reach a little across the threshold before a label falls (docs/decisions/0005-held-out-fusion.md).
+ACROSS = (
+    "The interval reaches across the threshold: the score is past it and the interval does not reach far back, so "
+    "“{label}” stands, as a weak verdict."
+)
+TOO_FAR_ACROSS = "The score is past a threshold, but too unsure to count: its interval reaches too far back across it."
+NOT_CARRIED = (
+    "The score is past a threshold, but too unsure to count: its interval reaches too far back across it, or no "
+    "channel says so by itself."
+)
+
+
+def why_none(result: Any) -> str:
+    """Why there is no verdict; blank where there is one. A score past a threshold can be too unsure to count."""
+    reason, score = result.abstain_reason, result.score
+    if reason == "uncertain_band" and score is not None:
+        is_between = result.threshold_real <= score < result.threshold_fake
+        return ABSTAIN_REASONS[reason] if is_between else NOT_CARRIED
+    return ABSTAIN_REASONS.get(reason, "")
+
+
+def across(result: Any) -> str:
+    """What it means that a label stands although its interval crosses its threshold; blank where it does not."""
+    return ACROSS.format(label=result.label) if result.crosses_threshold else ""
+
 
 SKIP_REASONS: dict[str, str] = {
     "no_face": "No face found",
@@ -178,13 +212,19 @@ STAGES: dict[str, str] = {
     "done": "Saving the result",
 } | {name: f"Examining: {signal.title.lower()}" for name, signal in SIGNALS.items()}
 
-SAVE_AGAIN = (
-    "Open the file on your own machine. If it plays there, save it again as JPEG, MP4 or WAV and send that copy."
-)
+SAVE_AGAIN = {
+    "image": "Open the file on your own machine. If you see the whole picture there, save it again as JPEG or PNG and "
+    "send that copy; else ask for another copy.",
+    "video": "Open the file on your own machine. If it plays there, save it again as MP4 and send that copy; else ask "
+    "for another copy.",
+    "audio": "Open the file on your own machine. If it plays there, save it again as WAV and send that copy; else ask "
+    "for another copy.",
+    "": "Open the file on your own machine. If it opens there, save it again as JPEG, MP4 or WAV and send that copy; "
+    "else ask for another copy.",
+}
 ASK_ADMINISTRATOR = "This is a fault of the installation, not of your file. Tell your administrator the sentence above."
 CHECK_ADDRESS = "Open the address in a private browser window. If it fails there too, download the file and send that."
 FAILURE_ADVICE: dict[str, str] = {
-    "media_unreadable": SAVE_AGAIN,
     "decoder_crashed": "The file is damaged or built to harm. Ask for another copy, or save it again and send that.",
     "unsupported_type": "Send a picture (JPEG, PNG, WebP, HEIC), a clip (MP4, WebM, MOV, MKV, AVI) or a recording "
     "(WAV, MP3, M4A, OGG, FLAC).",
@@ -205,6 +245,8 @@ FAILURE_ADVICE: dict[str, str] = {
     "url_certificate": CHECK_ADDRESS,
     "too_many_redirects": CHECK_ADDRESS,
 }
+# The same file fails in the same way: another run cannot help.
+SAME_AGAIN = frozenset({"media_unreadable", "decoder_crashed", "unsupported_type", "file_too_large", "mode_mismatch"})
 DEFAULT_FAILURE_ADVICE = "Run it again. If it fails again, send another copy of the file or tell your administrator."
 
 PROVENANCE_STATES: dict[str, tuple[str, str]] = {
@@ -319,6 +361,13 @@ def signal_of(branch: str) -> Signal:
     return SIGNALS.get(branch) or Signal(readable(branch), "", "")
 
 
+def is_silent(score: Any, kind: str) -> bool:
+    """Whether a branch's row (`BranchScore`) counts for clips and added nothing, unlike one that never counts."""
+    spec = registry.BRANCHES.get(score.branch)
+    scored_without_weight = score.state == "scored" and score.weight <= 0
+    return scored_without_weight and kind == "video" and spec is not None and spec.counts_for("video")
+
+
 def stage_words(stage: str) -> str:
     return STAGES.get(stage) or readable(stage)
 
@@ -331,7 +380,49 @@ def variant_words(name: str) -> str:
     return VARIANTS.get(name) or readable(name)
 
 
-def failure_advice(code: str) -> str:
+def crossed_words(result: Any) -> str:
+    """Return what it means that copies of an item (`InferenceResult`) score on the other side of a threshold.
+
+    Blank when none does.
+    """
+    if result.score is None:
+        return ""
+    limits = result.threshold_real, result.threshold_fake
+    crossed = [
+        (variant["name"], variant["score"])
+        for variant in (result.details.get("stability") or {}).get("variants") or []
+        if variant.get("score") is not None and _side(variant["score"], *limits) != _side(result.score, *limits)
+    ]
+    if not crossed:
+        return ""
+    scores = ", ".join(f"{percent_beside(score, *limits)} after “{variant_words(name)}”" for name, score in crossed)
+    means = "Such a copy would get no verdict."
+    if result.abstain_reason == "unstable":
+        means = "That is why no verdict is given."
+    elif result.label == "inconclusive":
+        means = "Such a copy might be judged otherwise."
+    where = "Saved again or sent on, its score lies on the other side of a threshold"
+    return f"It depends on the copy. {where}: {scores}. {means}"
+
+
+def _side(score: float, real: float, fake: float) -> int:
+    return int(score >= fake) - int(score < real)
+
+
+# How far a check moved the score, by the size of its log-odds: (below, word).
+PUSHES = ((0.1, "hardly"), (0.5, "slightly"), (1.5, "clearly"), (float("inf"), "strongly"))
+
+
+def push_words(contribution: float) -> str:
+    """`0.8` → `fake, clearly`: what a check did to the score, for people who do not count in log-odds."""
+    force = next(word for below, word in PUSHES if abs(contribution) < below)
+    return f"{'fake' if contribution > 0 else 'real'}, {force}"
+
+
+def failure_advice(code: str, kind: str = "") -> str:
+    """What to do after a failure, for the kind of media where that is known."""
+    if code == "media_unreadable":
+        return SAVE_AGAIN.get(kind, SAVE_AGAIN[""])
     return FAILURE_ADVICE.get(code) or DEFAULT_FAILURE_ADVICE
 
 

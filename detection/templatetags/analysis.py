@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from detection import charts, words
+from detection.engine import wording
 from detection.models import Job, JobStatus, Label
 from detection.presentation import AnalysisPage, analysis_page
 
@@ -58,6 +60,20 @@ def percent(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{min(max(round(100 * value), 1), 99)}\N{NO-BREAK SPACE}%"
+
+
+@register.filter
+def beside(value: float | None, result: Any) -> str:
+    """A score or an end of its interval, told beside the thresholds of its result and never rounded across one."""
+    if value is None:
+        return "–"
+    return unbroken(wording.percent_beside(value, result.threshold_real, result.threshold_fake))
+
+
+@register.filter
+def limit(value: float, digits: int | None = None) -> str:
+    """A threshold as it was set, with at most one decimal; `digits` keeps the numbers of a column in line."""
+    return unbroken(wording.limit_percent(value, digits))
 
 
 @register.filter
@@ -123,13 +139,15 @@ def branch_title(branch: str) -> str:
 
 
 @register.filter
-def channel_title(channel: str) -> str:
-    return words.CHANNELS.get(channel, words.readable(channel))
+def failure_advice(job: Job) -> str:
+    kind = job.media.kind or (mimetypes.guess_type(job.media.filename)[0] or "").partition("/")[0]
+    return words.failure_advice(job.failure_code, kind)
 
 
 @register.filter
-def failure_advice(code: str) -> str:
-    return words.failure_advice(code)
+def may_help_again(job: Job) -> bool:
+    """Whether another run of the same file may end otherwise than this one."""
+    return job.failure_code not in words.SAME_AGAIN
 
 
 @register.filter

@@ -257,7 +257,7 @@ class _Mlflow:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json", **_authorisation()},
         )
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # nosec B310 # noqa: S310
             return dict(json.loads(answer.read() or b"{}"))
 
 

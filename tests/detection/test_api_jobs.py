@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from accounts.api_keys import create_api_key
 from accounts.models import AuditLog
-from accounts.services import create_api_key
 from deepfake import storage
 from detection import services
 from detection.models import Job, JobStatus, Media

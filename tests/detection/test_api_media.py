@@ -9,8 +9,8 @@ import pytest
 from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.test import Client
 
+from accounts.api_keys import create_api_key
 from accounts.models import AuditLog
-from accounts.services import create_api_key
 from deepfake import storage
 from detection.models import Job, Media
 from tests import factories
@@ -25,7 +25,7 @@ def test_upload(client: Client, bearer: Any, api_key: Any) -> None:
     body = answer.json()
     media = Media.objects.get()
     assert body["media_id"] == media.public_id == f"med_{media.id.hex}"
-    assert body["uri"].endswith(f"/media/{media.id}/file")
+    assert body["uri"].endswith(f"/v1/media/{media.public_id}/file")
     assert (body["kind"], body["filename"], body["sha256"]) == ("image", "me.png", media.sha256)
     assert body["seen_before"] == []
     assert media.api_key == api_key

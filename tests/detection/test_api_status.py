@@ -16,7 +16,8 @@ from django.test import Client
 from django.utils import timezone
 
 from detection import api_status, cards
-from detection.engine import registry
+from detection.engine import registry, sandbox
+from detection.engine.errors import DecoderCrashed
 from detection.models import JobStatus
 from tests import factories
 
@@ -58,9 +59,22 @@ def test_figures_come_from_the_model_card(client: Client, bearer: Any) -> None:
 | a | 1 |
 """
     rows = [{"set": "face swap", "n": "61", "AUROC": "0.707"}]
-    assert cards.parse(card) == [{"title": "Figures on left-out sources", "rows": rows}]
+    numbers = [{"set": "face swap", "auroc": 0.707, "auroc_ci": None, "eer": None}]
+    assert cards.parse(card) == [{"title": "Figures on left-out sources", "rows": rows, "numbers": numbers}]
     for model in client.get("/v1/models", headers=bearer).json()["models"]:
         assert model["metrics"]["figures"] == cards.figures(model["name"])
+
+
+def test_every_figure_has_a_name_and_a_number(client: Client, bearer: Any) -> None:
+    """Cards leave the first column of a table unnamed, and write the interval beside the figure."""
+    card = "# net\n| | AUROC | EER |\n|---|---|---|\n| all kinds | .857 (.783–.915) | 22.6 % (17–29) |\n"
+    (table,) = cards.parse(card)
+    assert table["rows"] == [{"set": "all kinds", "AUROC": ".857 (.783–.915)", "EER": "22.6 % (17–29)"}]
+    assert table["numbers"] == [{"set": "all kinds", "auroc": 0.857, "auroc_ci": [0.783, 0.915], "eer": 0.226}]
+    for model in client.get("/v1/models", headers=bearer).json()["models"]:
+        for table in model["metrics"]["figures"]:
+            assert all(name for row in table["rows"] for name in row), model["name"]
+            assert all(row["set"] and 0 <= row["auroc"] <= 1 for row in table["numbers"]), model["name"]
 
 
 def test_models_are_for_members(client: Client) -> None:
@@ -79,7 +93,8 @@ def test_live_needs_nothing(client: Client) -> None:
 def test_ready_when_all_is_well(path: str, client: Client) -> None:
     answer = client.get(path)
     assert answer.status_code == 200, answer.content
-    assert set(answer.json()["checks"]) == {"database", "storage", "weights", "workers"}
+    decoder = {"decoder"} if path == "/v1/health" else set()
+    assert set(answer.json()["checks"]) == {"database", "storage", "weights", "workers"} | decoder
     assert all(check["ok"] for check in answer.json()["checks"].values())
 
 
@@ -98,6 +113,24 @@ def test_jobs_that_nobody_takes_are_told(client: Client, organization: Any) -> N
     assert client.get("/v1/health/ready").json()["checks"]["workers"]["ok"] is False
     factories.make_job(organization=organization, status=JobStatus.RUNNING)
     assert client.get("/v1/health/ready").json()["checks"]["workers"] == {"ok": True, "detail": "at work"}
+
+
+def test_health_says_what_protects_from_files(client: Client, monkeypatch: Any) -> None:
+    weak = sandbox.Protections(("limits",), ("read files",))
+    monkeypatch.setattr(sandbox, "protections", lambda: weak)
+    answer = client.get("/v1/health")
+    assert answer.status_code == 200  # the operator chose the machine; it works
+    assert answer.json()["checks"]["decoder"] == {"ok": True, "detail": "behind limits; a decoder can still read files"}
+
+
+def test_a_decoder_that_does_not_start_is_told(client: Client, monkeypatch: Any) -> None:
+    def fail() -> None:
+        raise DecoderCrashed("no fork")
+
+    monkeypatch.setattr(sandbox, "protections", fail)
+    answer = client.get("/v1/health")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["decoder"] == {"ok": False, "detail": "The decoder does not start."}
 
 
 def test_unwritable_storage_is_told(client: Client, settings: Any) -> None:
@@ -160,7 +193,7 @@ def test_every_operation_has_summary_and_example(schema: dict[str, Any]) -> None
 def test_operations_name_the_bearer_key(schema: dict[str, Any]) -> None:
     scheme = schema["components"]["securitySchemes"]["apiKey"]
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
-    assert {"apiKey": []} in operations(schema)["POST /v1/detect"]["security"]
+    assert {"apiKey": ["detect:write"]} in operations(schema)["POST /v1/detect"]["security"]
 
 
 def test_answers_have_the_documented_fields(
@@ -182,26 +215,14 @@ def test_answers_have_the_documented_fields(
         assert set(part) == set(shapes[name]["properties"]), name
 
 
-def test_docs_page_needs_no_inline_script_and_no_other_host(client: Client) -> None:
-    answer = client.get("/v1/docs/")
-    assert answer.status_code == 200
-    page = answer.content.decode()
-    assert "<style" not in page
-    assert not re.search(r"<script(?![^>]*\bsrc=)", page)
-    assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
-    assert "'unsafe-inline'" not in answer.headers["Content-Security-Policy"]
-    script = re.findall(r'<script src="([^"]*script[^"]*)"', page)[-1].replace("&amp;", "&")
-    answer = client.get(script)
-    assert answer.headers["Content-Type"].startswith("application/javascript")
-    assert b"/v1/openapi.json" in answer.content
-
-
 # The written guide ----------------------------------------------------------------------------------------------------
 
 CODE = re.compile(r"^\| `([a-z_]+)` \| \d{3}|^\| `([a-z_]+)` \| job", re.MULTILINE)
 
 
-FROM_REST_FRAMEWORK = {
+FROM_ELSEWHERE = {
+    "second_factor_required",  # accounts/sign_in.py, whose other errors are for pages
+    # REST framework:
     "authentication_failed",
     "method_not_allowed",
     "not_authenticated",
@@ -224,9 +245,12 @@ def codes_in_source() -> set[str]:
     """Every code that an error of ours may carry on its way through the API or into a failed job."""
     folders = ("detection", "detection/engine", "detection/engine/branches", "deepfake", "reports")
     sources = [path for folder in folders for path in (REPOSITORY / folder).glob("*.py")]
-    sources.append(REPOSITORY / "accounts/authentication.py")
-    # Threshold profiles are changed on pages alone, as cases are.
-    sources = [path for path in sources if not path.name.startswith("threshold_")]
+    sources += [
+        REPOSITORY / "accounts" / name for name in ("authentication.py", "sign_in_middleware.py", "api_keys.py")
+    ]
+    # Threshold profiles and holds are changed on pages alone, as cases are; backups and rotation are commands.
+    pages_and_commands = ("threshold_", "holds.", "backups.", "rotation.")
+    sources = [path for path in sources if not path.name.startswith(pages_and_commands)]
     return {code for source in sources for code in codes_in(ast.parse(source.read_text()))}
 
 
@@ -244,7 +268,7 @@ def codes_in(tree: ast.AST) -> Iterator[str]:
             named = zip(reversed(node.args.args), reversed(node.args.defaults), strict=False)
             given = [default for argument, default in named if argument.arg == "code"]
         elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 4:
-            given = [node.value.elts[1]]  # api_errors._explain: status, code, sentence, fields
+            given = [node.value.elts[1]]  # api_errors.explain: status, code, sentence, fields
         else:
             continue
         for part in given:
@@ -260,11 +284,11 @@ def test_guide_lists_every_code_and_no_other() -> None:
     assert len(listed) == len(set(listed))
     missing = codes_in_source() - set(listed)
     assert not missing, f"docs/api.md does not list {sorted(missing)}"
-    invented = set(listed) - codes_in_source() - FROM_REST_FRAMEWORK
+    invented = set(listed) - codes_in_source() - FROM_ELSEWHERE
     assert not invented, f"docs/api.md lists {sorted(invented)}, which nothing raises"
 
 
 def test_guide_names_every_address(schema: dict[str, Any]) -> None:
     guide = (REPOSITORY / "docs/api.md").read_text()
     for path in schema["paths"]:
-        assert path.replace("{job_id}", "{id}").replace("{media_id}", "{id}") in guide, path
+        assert re.sub(r"\{\w+_id\}", "{id}", path) in guide, path

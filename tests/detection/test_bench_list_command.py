@@ -24,7 +24,7 @@ def test_it_measures_every_case_and_keeps_the_other_sections(db, tmp_path: Path,
     assert text.endswith("## Another\n\nkept\n")
     assert "on 120 analyses" in text
     lines = [line for line in text.splitlines() if line.startswith(("| order", "| filter"))]
-    assert len(lines) == 33
+    assert len(lines) == 34
     assert bench._other_sections(out).startswith("\n## The list of analyses")
 
 

@@ -11,12 +11,14 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from accounts import audit
-from accounts.models import Organization
+from accounts.models import AuditLog, Organization
 from deepfake import demo_media, demo_week
 from detection.engine import media as engine_media
 from detection.engine.errors import EngineError
-from detection.models import Job, ThresholdProposal
+from detection.history import history_of
+from detection.models import Job, ThresholdProfile, ThresholdProposal
 from review.models import Appeal, Decision, KnownItem, ReviewCase
+from review.presentation import case_page
 
 
 def run(**options: int) -> str:
@@ -85,6 +87,27 @@ def test_a_week_is_made_and_making_it_again_adds_nothing(db, engine):
         "open",
     ]
     assert audit.verify() is None  # the chain was not touched
+    rows = AuditLog.objects.order_by("id")
+    assert now - timedelta(minutes=5) < rows.first().created_at  # and tells no other time than its own
+    dated = {(row.target_type, row.target_id): row.details["dated"] for row in rows.filter(action="demo.dated")}
+    for job in jobs:
+        assert datetime.fromisoformat(dated["job", str(job.pk)]) == job.created_at.replace(second=0, microsecond=0)
+    for case_id in decisions.values_list("case_id", flat=True):
+        assert ("reviewcase", str(case_id)) in dated
+    assert sum(kind == "thresholdproposal" for kind, _ in dated) == 3
+    appeal = Appeal.objects.select_related("job__media").get()
+    assert appeal.text == demo_week.APPEALS[appeal.job.media.kind]
+    asked = ThresholdProposal.objects.get(state="open").after
+    shipped = ThresholdProfile.objects.get(organization=None, name="default_image")
+    assert asked["fake_at"] == shipped.fake_at
+    assert 0.5 * shipped.real_below < asked["real_below"] < shipped.real_below
+    reviewer = organization.users.get(username=demo_week.SECOND_REVIEWER)
+    trail = case_page(decisions.first().case, decisions.first().case.job.result, reviewer).trail
+    assert "Dated into the demo week; this log keeps the true times" in [event.what for event in trail]
+    first = jobs.filter(status="completed").first()
+    assert [event.detail for event in history_of(first) if event.what.startswith("Dated it")] == [
+        f"to {first.created_at:%-d %b %Y, %H:%M} UTC"
+    ]
     assert "11 analyses" in printed
 
     counts = jobs.count(), decisions.count(), ReviewCase.objects.count(), ThresholdProposal.objects.count()

@@ -50,11 +50,22 @@ def test_every_number_of_a_group() -> None:
     assert numbers["selective_accuracy"] == 3 / 5
     assert numbers["threshold"] == 0.6
     assert numbers["seconds_median"] == 0.5
-    assert numbers["auroc_ci"][0] <= numbers["auroc"] <= numbers["auroc_ci"][1]
 
 
-def test_an_unscored_genuine_file_is_a_false_alarm() -> None:
-    assert evaluation.measure([item("real", None, "error"), item("real", 0.1, "real")])["fpr"] == 0.5
+def test_an_unscored_genuine_file_is_wrong_but_no_false_alarm() -> None:
+    numbers = evaluation.measure([item("real", None, "error"), item("real", 0.1, "real"), item("real", 0.9, "fake")])
+    assert (numbers["fpr"], numbers["precision"]) == (0.5, 0.0)
+    assert numbers["accuracy"] == pytest.approx(1 / 3, abs=1e-6)
+
+
+def test_an_interval_needs_five_files_of_each_label() -> None:
+    few = [item("real", 0.1 + n / 100, "real") for n in range(4)] + [
+        item("fake", 0.9 - n / 100, "fake") for n in range(4)
+    ]
+    assert evaluation.measure(few)["auroc_ci"] is None
+    more = [*few, item("real", 0.95, "fake"), item("fake", 0.05, "real")]
+    low, high = evaluation.measure(more)["auroc_ci"]
+    assert low < high
 
 
 def test_one_class_has_no_auroc() -> None:

@@ -397,5 +397,35 @@ def tls_listener(certificate: Any) -> socket.socket:
 
 def test_post_does_not_follow_redirects(local_servers: Any, server: LocalServer) -> None:
     server.replies["/hook"] = Reply(302, headers={"Location": "/other"})
-    assert fetch.post(server.url("/hook"), b"{}", {"Content-Type": "application/json"}) == 302
+    answer = fetch.post(server.url("/hook"), b"{}", {"Content-Type": "application/json"})
+    assert answer.status == 302
     assert [(seen.method, seen.path, seen.body) for seen in server.seen] == [("POST", "/hook", b"{}")]
+
+
+LOOPBACK = (
+    "http://127.0.0.1:9000/hook",
+    "http://localhost/hook",
+    "http://[::1]/",
+    "http://127.1/",
+    "http://a.localhost/",
+)
+
+
+@pytest.mark.parametrize("url", LOOPBACK)
+def test_this_machine_is_told_how_it_may_be_reached(url: str) -> None:
+    with pytest.raises(fetch.FetchError, match="FETCH_ALLOW_PRIVATE=yes") as refused:
+        fetch.check_submitted(url)
+    assert "never fetched. Upload the file instead." in refused.value.message
+    with pytest.raises(fetch.FetchError, match="FETCH_ALLOW_PRIVATE=yes") as refused:
+        fetch.check_url(url, verb="called")
+    assert "never called. To try it" in refused.value.message
+
+
+@pytest.mark.parametrize("url", ["foo", "http://u:p@a.example/", "http://a.example:99/", "http://10.0.0.1/"])
+def test_what_is_called_is_said_to_be_called(url: str) -> None:
+    with pytest.raises(fetch.FetchError) as refused:
+        fetch.check_url(url, verb="called")
+    assert "called" in refused.value.message
+    assert "fetched" not in refused.value.message
+    assert "Upload" not in refused.value.message
+    assert "FETCH_ALLOW_PRIVATE" not in refused.value.message

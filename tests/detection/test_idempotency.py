@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.services, pytest.mark.django_db(transaction=True)]
 
 
 def post(bearer: dict[str, str], key: str, path: str = "/v1/detect", **data: Any) -> Any:
-    headers = {**bearer, "Idempotency-Key": key}
+    headers = {**bearer, "Idempotency-Key": key} if key else bearer
     if "file" in data:
         return Client().post(path, data, headers=headers)
     return Client().post(path, data, headers=headers, content_type="application/json")
@@ -111,9 +111,11 @@ def test_old_keys_are_forgotten(organization: Any) -> None:
     assert IdempotencyKey.objects.get().key == "23"
 
 
-@pytest.mark.parametrize("key", ["x" * 201, "tab\there"])
+@pytest.mark.parametrize("key", ["x" * 201, "tab\there", "two words", "naïve", ""])
 def test_strange_keys_are_refused(key: str, bearer: Any, media: Any) -> None:
-    answer = post(bearer, key, media_id=media.public_id)
+    sent = {**bearer, "Idempotency-Key": key}
+    body = {"media_id": media.public_id}
+    answer = Client().post("/v1/detect", body, headers=sent, content_type="application/json")
     assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_invalid")
 
 

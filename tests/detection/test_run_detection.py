@@ -65,7 +65,7 @@ def test_every_job_path_can_be_imported() -> None:
         services.QUEUE_ENTRY,
         "detection.jobs.sweep",
         "detection.jobs.release",
-        "detection.webhooks.deliver_due",
+        "detection.webhooks_sending.deliver_due",
     ):
         module, _, name = path.rpartition(".")
         assert callable(getattr(importlib.import_module(module), name))
@@ -169,6 +169,18 @@ def test_best_due_job_is_claimed_first(organization: Any) -> None:
     urgent = factories.make_job(organization=organization, priority=5)
     assert jobs.claim_next("w").pk == urgent.pk
     assert jobs.claim_next("w").pk == plain.pk
+    assert jobs.claim_next("w") is None
+
+
+def test_organisations_take_turns(organization: Any, other_organization: Any) -> None:
+    many = [factories.make_job(organization=organization, priority=10) for _ in range(4)]
+    one = factories.make_job(organization=other_organization)
+    assert jobs.claim_next("w").pk == many[0].pk
+    assert jobs.claim_next("w").pk == one.pk, "whatever priority others give themselves"
+    late = factories.make_job(organization=other_organization)
+    assert jobs.claim_next("w").pk == many[1].pk
+    assert jobs.claim_next("w").pk == late.pk
+    assert {jobs.claim_next("w").pk, jobs.claim_next("w").pk} == {many[2].pk, many[3].pk}
     assert jobs.claim_next("w") is None
 
 

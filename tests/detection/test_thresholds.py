@@ -11,7 +11,7 @@ from accounts.models import AuditLog, Role
 from deepfake.errors import DomainError
 from detection import services as detection_services
 from detection import threshold_services as services
-from detection.models import ThresholdProfile, ThresholdProposal, ThresholdVersion
+from detection.models import MediaKind, ThresholdProfile, ThresholdProposal, ThresholdVersion
 from tests import factories
 from tests.detection.test_what_if import analysed
 
@@ -46,7 +46,7 @@ def test_a_change_takes_two_people(organization, own, proposal, bob, administrat
     own.refresh_from_db()
     assert own.fake_at == 0.9
     with pytest.raises(DomainError, match="second person") as refused:
-        services.approve(proposal=proposal, actor=bob)
+        services.approve(proposal=proposal, actor=bob, answer="Agreed.")
     assert refused.value.code == "own_proposal"
     services.approve(proposal=proposal, actor=administrator, answer="Agreed.")
     own.refresh_from_db()
@@ -91,9 +91,75 @@ def test_reject_needs_a_reason_and_changes_nothing(organization, own, proposal, 
     own.refresh_from_db()
     assert (own.fake_at, own.version) == (0.9, 1)
     with pytest.raises(DomainError) as refused:
-        services.approve(proposal=proposal, actor=administrator)
+        services.approve(proposal=proposal, actor=administrator, answer="Agreed.")
     assert refused.value.code == "proposal_closed"
     assert actions(organization)[-1] == "threshold.rejected"
+
+
+def test_approval_needs_a_reason_that_stays(client, organization, own, proposal, administrator):
+    with pytest.raises(DomainError, match="why") as refused:
+        services.approve(proposal=proposal, actor=administrator, answer="  ")
+    assert refused.value.code == "reason_required"
+    client.force_login(administrator)
+    page = client.get(proposal.get_absolute_url()).content.decode()
+    assert "Approving holds at once" in page
+    answer = client.post(f"{proposal.get_absolute_url()}decide/", {"approve": "1"}, follow=True)
+    assert "Say why it is approved" in answer.content.decode()
+    proposal.refresh_from_db()
+    assert proposal.is_open
+    client.post(f"{proposal.get_absolute_url()}decide/", {"approve": "1", "answer": "Tried on last week."})
+    assert AuditLog.objects.get(action="threshold.approved").details["answer"] == "Tried on last week."
+    assert "Tried on last week." in client.get(proposal.get_absolute_url()).content.decode()
+
+
+def test_the_way_back_is_one_press_away(client, own, proposal, administrator):
+    services.approve(proposal=proposal, actor=administrator, answer="Agreed.")
+    client.force_login(administrator)
+    back = f"{URL}{own.pk}/change/?back"
+    for page in (proposal.get_absolute_url(), f"{URL}{own.pk}/"):
+        assert f'href="{back}"' in client.get(page).content.decode()
+    form = client.get(back).context["form"]
+    sent = {name: form.data[name] for name in (*RULE, "real_below", "fake_at", "why")}
+    made = client.post(back, sent)
+    undo = ThresholdProposal.objects.get(state="open")
+    assert made.headers["Location"] == undo.get_absolute_url()
+    assert (undo.after, undo.why) == (AFTER, "Back to what held before version 2.")
+    assert (
+        "?back" not in client.get(proposal.get_absolute_url().replace(str(proposal.pk), str(undo.pk))).content.decode()
+    )
+
+
+@pytest.mark.parametrize("action", ["create", "retire"])
+def test_the_way_back_of_a_new_and_of_a_retired_profile(client, organization, own, bob, administrator, action):
+    wish = {"organization": organization, "actor": bob, "action": action, "why": "x"}
+    wish |= {"profile": own} if action == "retire" else {"name": "another", "after": AFTER}
+    made = services.propose(**wish)
+    profile = services.approve(proposal=made, actor=administrator, answer="Agreed.")
+    client.force_login(administrator)
+    url = f"{URL}new/?again=newsdesk" if action == "retire" else f"{URL}{profile.pk}/retire/"
+    assert f'href="{url}"' in client.get(made.get_absolute_url()).content.decode()
+    opened = client.get(url).context
+    assert (opened["action"], opened["form"].data["fake_at"]) == (
+        {"retire": "create", "create": "retire"}[action],
+        "90",
+    )
+
+
+def test_genuine_items_that_would_turn_fake_are_a_warning_beside_the_button(
+    client, organization, own, bob, administrator
+):
+    for label in ("real", "real", "fake", ""):
+        analysed(organization, 0.5, source_url="https://example.org/a.png", review_label=label)
+    wish = {"organization": organization, "actor": bob, "action": "change", "profile": own, "why": "x"}
+    proposal = services.propose(**wish, after={**RULE, "fake_at": 0.02, "real_below": 0.01})
+    client.force_login(administrator)
+    page = client.get(proposal.get_absolute_url()).content.decode()
+    beside = page.partition('class="set-card proposal-form"')[2].partition("</form>")[0]
+    assert "<strong>2 of 2 genuine items would turn fake</strong>" in beside
+    assert "<strong>4 would read differently</strong>" in beside
+    services.withdraw(proposal=proposal, actor=bob)
+    calm = services.propose(**wish, after={**RULE, "fake_at": 0.95, "real_below": 0.2})
+    assert "would turn fake</strong>" not in client.get(calm.get_absolute_url()).content.decode()
 
 
 def test_only_the_proposer_withdraws(organization, proposal, bob, administrator):
@@ -114,7 +180,7 @@ def test_one_open_proposal_per_profile(organization, own, proposal, administrato
 def test_a_proposal_about_a_profile_that_changed_since_is_stale(own, proposal, administrator):
     ThresholdProfile.objects.filter(pk=own.pk).update(version=7)
     with pytest.raises(DomainError) as refused:
-        services.approve(proposal=proposal, actor=administrator)
+        services.approve(proposal=proposal, actor=administrator, answer="Agreed.")
     assert refused.value.code == "profile_changed"
 
 
@@ -136,13 +202,15 @@ def test_a_new_default_takes_the_shipped_ones_place_and_retiring_it_gives_it_bac
     wish = {"organization": organization, "actor": bob, "why": "Our pictures are re-encoded."}
     made = services.propose(**wish, action="create", name="default_image", after=AFTER)
     assert made.after == {"kind": "image", "platform": "", "host": "", "codec": "", "fake_at": 0.9, "real_below": 0.2}
-    own = services.approve(proposal=made, actor=administrator)
+    own = services.approve(proposal=made, actor=administrator, answer="Agreed.")
     assert detection_services.find_profile(organization, "default_image") == own
-    services.approve(proposal=services.propose(**wish, action="retire", profile=own), actor=administrator)
+    services.approve(
+        proposal=services.propose(**wish, action="retire", profile=own), actor=administrator, answer="Agreed."
+    )
     assert detection_services.find_profile(organization, "default_image").organization is None
     again = services.propose(**wish, action="create", name="default_image", after={**AFTER, "fake_at": 0.95})
     own.refresh_from_db()
-    assert services.approve(proposal=again, actor=administrator) == own
+    assert services.approve(proposal=again, actor=administrator, answer="Agreed.") == own
     assert [version.number for version in own.versions.all()] == [3, 2, 1]
 
 
@@ -199,7 +267,10 @@ def test_pages_for_a_reviewer_anonymous_and_an_outsider(client, own, proposal, b
     for url in pages(own, proposal)[2:]:
         assert client.get(url).status_code in (403, 404), url
     assert "newsdesk" not in client.get(URL).content.decode()
-    assert client.post(f"{proposal.get_absolute_url()}decide/", {"approve": "1"}).status_code == 404
+    decide = f"{proposal.get_absolute_url()}decide/"
+    assert client.post(decide, {"approve": "1"}).status_code == 403
+    client.force_login(factories.make_user(charlie.organization, "otto", Role.REVIEWER))
+    assert client.post(decide, {"approve": "1"}).status_code == 404
 
 
 def test_everybody_reads_the_list_and_sees_no_way_to_propose(client, own, vera):
@@ -215,7 +286,7 @@ def test_preview_then_propose_then_approve_by_another(client, organization, own,
     client.force_login(bob)
     given = {**RULE, "real_below": "1", "fake_at": "2", "why": "For a test."}
     page = client.post(f"{URL}{own.pk}/change/", given | {"preview": "1"}).content.decode()
-    assert "of the newest 1 verdict would" in page
+    assert "Of the newest 1 verdict, 1 would be judged by other thresholds" in page
     assert "borderline.png" in page
     assert not ThresholdProposal.objects.exists()
     made = client.post(f"{URL}{own.pk}/change/", given)
@@ -272,7 +343,7 @@ def test_an_operators_change_is_written_down(client, organization, own):
 
 
 def test_proposals_and_versions_are_read_only_there(client, organization, proposal, own, administrator):
-    services.approve(proposal=proposal, actor=administrator)
+    services.approve(proposal=proposal, actor=administrator, answer="Agreed.")
     client.force_login(factories.make_user(organization, "root", Role.ADMIN, is_staff=True, is_superuser=True))
     for name, row in (("thresholdproposal", proposal), ("thresholdversion", own.versions.get())):
         page = f"/admin/detection/{name}/{row.pk}/"
@@ -280,3 +351,15 @@ def test_proposals_and_versions_are_read_only_there(client, organization, propos
         assert client.post(f"{page}change/", {"why": "other"}).status_code == 403
         assert client.get(f"{page}delete/").status_code == 403
         assert client.get(f"/admin/detection/{name}/add/").status_code == 403
+
+
+def test_own_thresholds_in_place_of_shipped_ones_say_so(client, organization, bob):
+    wanted = {"kind": "", "platform": "", "host": "", "codec": "", "fake_at": 0.8, "real_below": 0.2}
+    found = services.propose(
+        organization=organization, actor=bob, action="create", profile=None, name="default_image", after=wanted, why="x"
+    )
+    client.force_login(bob)
+    page = client.get(found.get_absolute_url()).content.decode()
+    assert "Own thresholds in place of the shipped default_image" in page
+    kind = str(MediaKind.IMAGE.label)
+    assert f"<td>{kind}</td><td>{kind}</td>" in page.replace("<strong>", "").replace("</strong>", "")

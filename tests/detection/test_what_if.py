@@ -12,6 +12,7 @@ from detection.engine.types import Evidence, Stability
 from detection.models import BranchScore, InferenceResult, JobStatus
 from detection.profile_matching import Rule
 from detection.what_if import what_if
+from review.models import KnownItem
 from tests import factories
 
 STACK = fusion.load()
@@ -128,6 +129,14 @@ def test_reviewed_items_tell_false_alarms_and_misses(organization):
     found = what_if(organization, [shipped()], [Rule(name="default_image", fake_at=0.02, real_below=0.01)])
     assert (found.false_alarms.reviewed, found.false_alarms.before, found.false_alarms.after) == (1, 0, 1)
     assert (found.misses.reviewed, found.misses.before, found.misses.after) == (1, 0, 0)
+
+
+def test_a_known_item_counts_with_what_is_known_once_it_was_judged(organization):
+    judged, waiting = analysed(organization, 0.5, review_label="fake"), analysed(organization, 0.5)
+    for job in (judged, waiting):
+        KnownItem.objects.create(job=job, organization=organization, truth="real")
+    found = what_if(organization, [shipped()], [Rule(name="default_image", fake_at=0.02, real_below=0.01)])
+    assert (found.false_alarms.reviewed, found.false_alarms.turned, found.misses.reviewed) == (1, 1, 0)
 
 
 def test_other_model_versions_and_other_organisations_are_left_out(organization, other_organization):

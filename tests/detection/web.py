@@ -36,7 +36,7 @@ class LocalServer:
             def do_GET(self) -> None:
                 outer._answer(self)
 
-            do_POST = do_GET
+            do_POST = do_PATCH = do_DELETE = do_HEAD = do_GET
 
             def log_message(self, *args: Any) -> None:
                 """Tests are quiet."""

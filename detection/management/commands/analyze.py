@@ -69,7 +69,9 @@ def _for_people(result: dict[str, Any]) -> str:
     lines = [f"Verdict: {result['label']}"]
     if result["score"] is not None:
         low, high = result["confidence_interval"]
-        chance = f"{wording.percent(result['score'])} (between {wording.percent(low)} and {wording.percent(high)})"
+        limits = result["thresholds"].values()
+        shown = [wording.percent_beside(p, *limits) for p in (result["score"], low, high)]
+        chance = f"{shown[0]} (between {shown[1]} and {shown[2]})"
         lines.append(f"Chance of a fake: {chance}")
     lines += [result["rationale"], *result["warnings"], ""]
     for branch in result["per_branch"]:

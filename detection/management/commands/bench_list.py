@@ -21,7 +21,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import Organization, User
+from accounts.models import ApiKey, Organization, User
 from detection import listing
 from detection.forms import AnalysisFilter
 from detection.models import Job, Media
@@ -66,6 +66,7 @@ def cases(organization: Organization, member: User) -> list[tuple[str, str, dict
     seen = (
         Media.objects.filter(organization=organization).exclude(look=None).order_by("look").values_list("pk", flat=True)
     )
+    key = str(ApiKey.objects.filter(organization=organization).order_by("-name").values_list("pk", flat=True)[0])
     found: list[tuple[str, str, dict[str, str]]] = [("the page", page, {}), ("its rows, for a live refresh", rows, {})]
     found += [(f"order: {order.word.lower()}", rows, {"sort": name}) for name, order in listing.ORDERS.items()]
     found += [
@@ -83,6 +84,7 @@ def cases(organization: Organization, member: User) -> list[tuple[str, str, dict
         ("reviewer, most uncertain first", {"reviewer": str(member.pk), "sort": "uncertain"}),
         ("sent by, highest score first", {"uploader": str(member.pk), "sort": "score_high"}),
         ("sent by an API key", {"uploader": "api"}),
+        ("one API key, highest score first (0.1 %)", {"key": key, "sort": "score_high"}),
         ("domain (0.75 %)", {"domain": "site3.example.org"}),
         ("domain that there is not", {"domain": "nowhere.example"}),
         ("score 40 to 41 %", {"score_from": "40", "score_to": "41"}),

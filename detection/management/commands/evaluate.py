@@ -66,6 +66,16 @@ class Command(BaseCommand):
         for name, numbers in [("overall", result["overall"]), *result["by_kind"].items()]:
             shown = {k: numbers[k] for k in ("n", "auroc", "auroc_ci", "eer", "f1", "fpr", "ece", "coverage")}
             self.stdout.write(f"{name}: {json.dumps(shown)}")
+        overall = result["overall"]
+        if overall["auroc"] is not None and overall["auroc_ci"] is None:
+            self.stderr.write(
+                f"Too few files for an interval (at least {evaluation.LEAST_GROUPS} of each label, of different "
+                "groups): read these figures as examples."
+            )
+        if unread := sum(item.score is None for item in items):
+            self.stderr.write(
+                f"{unread} of {len(items)} files could not be scored; accuracy and F1 count them as wrong."
+            )
 
 
 def stamp(options: dict[str, Any]) -> dict[str, str]:

@@ -12,7 +12,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.models import Organization, Role, User
+from accounts.api_keys import create_api_key
+from accounts.models import ApiKey, Organization, Role, User
 from detection.models import (
     InferenceResult,
     Job,
@@ -70,6 +71,7 @@ class Maker:
         self.organization, self.chance = organization, chance
         self.version = ModelVersion.objects.get_or_create(name="measuring")[0]
         self.people = [self._person(number) for number in range(8)]
+        self.keys = [self._key(number) for number in range(3)]
         self.now = timezone.now()
         self.made = 0
         self.firsts: list[Media] = []
@@ -84,6 +86,11 @@ class Maker:
             found.set_unusable_password()
             found.save()
         return found
+
+    def _key(self, number: int) -> ApiKey:
+        name = f"Measuring {number}"
+        found = ApiKey.objects.filter(organization=self.organization, name=name).first()
+        return found or create_api_key(organization=self.organization, name=name, scopes=["detect:read"])[0]
 
     def make(self, number: int) -> None:
         media = [self._media() for _ in range(number)]
@@ -130,11 +137,13 @@ class Maker:
         score = chance.betavariate(0.6, 0.6) if chance.random() < 0.97 else None
         label = _label(score)
         is_done = status == JobStatus.COMPLETED
+        is_by_person = chance.random() < 0.9
         job = Job(
             id=self._id(),
             organization=self.organization,
             media=media,
-            created_by=media.uploaded_by if chance.random() < 0.9 else None,
+            created_by=media.uploaded_by if is_by_person else None,
+            api_key=None if is_by_person else chance.choices(self.keys, weights=(90, 9, 1))[0],
             status=status,
             kind=media.kind,
             source_host=media.source_host(),
