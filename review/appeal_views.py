@@ -7,6 +7,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
+from accounts.permissions import public
 from deepfake.errors import DomainError
 from deepfake.reader_zone import in_readers_zone
 from detection.models import Job
@@ -15,6 +16,7 @@ from review.forms import AppealForm
 from review.models import AppealLink
 
 
+@public("the signed link is what opens it; the person shown has no account here")
 @require_http_methods(["GET", "POST"])
 @never_cache
 @in_readers_zone
@@ -50,7 +52,7 @@ def _page(request: HttpRequest, link: AppealLink, form: AppealForm, status: int 
     waiting = next((found for found in received if found.answered_at is None), None)
     context = {
         "organization": job.organization,
-        "kind_words": words.APPEAL_KINDS.get(job.media.kind, "An item"),
+        "kind_words": words.APPEAL_KINDS.get(job.media.kind, "An item that may show you"),
         "checked_at": job.finished_at or job.created_at,
         "check_words": _what_stands(job, result.label),
         "reference": job.id.hex[:8],

@@ -13,10 +13,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from accounts import audit
-from accounts.models import Role, User
+from accounts import audit, consent
+from accounts.models import User
+from accounts.permissions import Permission, check
 from deepfake.errors import DomainError
 from detection.models import Job, JobStatus
+from detection.words import subject_in
 from review.models import Appeal, AppealLink, Decision, Priority, Reason, ReviewCase
 
 MAX_TEXT = 4000
@@ -30,7 +32,7 @@ _SIGNER = Signer(salt="review.appeal")
 
 def make_link(*, job: Job, actor: User, days: int) -> AppealLink:
     """Make an address for the person shown. Raises DomainError."""
-    _check_writer(actor)
+    check(actor, Permission.APPEALS)
     if job.status != JobStatus.COMPLETED:
         raise DomainError("There is no verdict yet that one could appeal against.", "job_not_completed", 409)
     with transaction.atomic():
@@ -40,7 +42,7 @@ def make_link(*, job: Job, actor: User, days: int) -> AppealLink:
 
 
 def revoke_link(*, link: AppealLink, actor: User) -> None:
-    _check_writer(actor)
+    check(actor, Permission.APPEALS)
     with transaction.atomic():
         if AppealLink.objects.filter(pk=link.pk, revoked_at=None).update(revoked_at=timezone.now()):
             _audit("review.appeal_link_revoked", link.job, actor, {"link": str(link.id)})
@@ -80,8 +82,18 @@ def appeal(*, link: AppealLink, text: str, email: str = "") -> Appeal:
     job = link.job
     try:
         with transaction.atomic():
-            case = services.open_case(job=job, grounds=[rules.Ground(Reason.APPEAL, Priority.URGENT, GROUND)])
+            case = services.open_case(
+                job=job, grounds=[rules.Ground(Reason.APPEAL, Priority.URGENT, subject_in(GROUND, job.media.kind))]
+            )
             taken = Appeal.objects.create(link=link, job=job, case=case, text=text, email=email)
+            if email:
+                consent.give(
+                    organization=job.organization,
+                    purpose="appeal_contact",
+                    subject=email,
+                    evidence={"appeal": taken.pk},
+                    about=("job", str(job.pk)),
+                )
             _audit("review.appealed", case, None, {"appeal": str(taken.id)})
     except IntegrityError:
         raise DomainError(
@@ -107,18 +119,9 @@ def take_back(case: ReviewCase, decision: Decision) -> None:
     case.appeals.filter(answered_at__gte=decision.created_at).update(answered_at=None, answer="", label="")
 
 
-def page_url(found: Appeal) -> str:
-    return settings.PUBLIC_URL + path(found.link)
-
-
-def _check_writer(actor: User) -> None:
-    if actor.role not in (Role.ANALYST, Role.REVIEWER, Role.ADMIN):
-        raise DomainError(
-            f"Your role ({actor.get_role_display().lower()}) does not let you make appeal links. Ask an administrator "
-            "of your organisation for the analyst role.",
-            "role_insufficient",
-            403,
-        )
+def url_of(link: AppealLink) -> str:
+    """Below PUBLIC_URL: it is sent to people outside."""
+    return settings.PUBLIC_URL + path(link)
 
 
 def _audit(action: str, target: Job | ReviewCase, actor: User | None, details: dict[str, Any]) -> None:

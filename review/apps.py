@@ -10,6 +10,9 @@ class ReviewConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from accounts import data_requests
+        from review import data_requests as own
         from review import receivers
 
         receivers.offer_to_list()
+        data_requests.register("review", own.Reviews())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, time
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 
 from accounts.models import User
+from deepfake.reader_zone import DayField
 from detection.models import Label, MediaKind, ReviewOutcome, ReviewState
 from review import marks, words
 from review.models import Decision, Priority, Reason, ReviewPreference, ReviewSettings
@@ -30,6 +33,7 @@ class QueueFilter(forms.Form):
     label = forms.ChoiceField(required=False, choices=[("", "Any verdict"), *Label.choices])
     holder = forms.ChoiceField(required=False, choices=HOLDERS)
     overdue = forms.BooleanField(required=False)
+    since = DayField(required=False)  # decided on that day or later; asked by the dashboard alone
 
     def __init__(self, data: Any, user: User) -> None:
         super().__init__(data)
@@ -55,6 +59,10 @@ class QueueFilter(forms.Form):
         plain = {"reason": "reason", "priority": "priority", "kind": "job__media__kind", "label": "job__result__label"}
         if not self.is_done:
             plain["state"] = "state"
+        else:
+            plain["label"] = "label"  # the final one, which leads in the list
+        if self.is_done and asked.get("since"):
+            cases = cases.filter(closed_at__gte=timezone.make_aware(datetime.combine(asked["since"], time.min)))
         cases = cases.filter(**{column: asked[name] for name, column in plain.items() if name in asked})
         if asked.get("q"):
             cases = cases.matching(asked["q"])
@@ -170,12 +178,14 @@ class SettingsForm(forms.ModelForm):  # type: ignore[type-arg]
 
     audit_percent = forms.FloatField(min_value=0, max_value=100)
     second_percent = forms.FloatField(min_value=0, max_value=100)
+    from_percent = forms.FloatField(min_value=0, max_value=100)
     margin_percent = forms.FloatField(min_value=0, max_value=50)
     gap_percent = forms.FloatField(min_value=0, max_value=100)
 
     SHARES = {
         "audit_percent": "audit_rate",
         "second_percent": "second_opinion_rate",
+        "from_percent": "uncertain_from",
         "margin_percent": "uncertain_margin",
         "gap_percent": "disagreement_gap",
     }

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts import audit
-from accounts.models import Role, User
+from accounts.models import Organization, User
+from accounts.permissions import Permission, check
 from deepfake.errors import DomainError
-from detection.models import InferenceResult, ReviewState
+from detection.models import InferenceResult, Media, ReviewState
 from review import rules
 from review.models import Annotation, CaseThresholds, Decision, Mention, Note, ReviewCase
 
 MAX_NOTE = 5000
 MAX_ANNOTATIONS = 100
-READERS = (Role.ANALYST, Role.REVIEWER, Role.ADMIN)  # who may open a case, and so can be called to it
-_MENTION = re.compile(r"(?<![\w@.+-])@([\w.+-]+)")
+MENTION = re.compile(r"(?<![\w@.+-])@([\w.+-]+)")
 
 
 # Notes ----------------------------------------------------------------------------------------------------------------
@@ -44,11 +46,20 @@ def add_note(*, case: ReviewCase, actor: User, text: str, decision: Decision | N
 
 def mentioned(text: str, case: ReviewCase) -> list[User]:
     """The members of the case's organisation whom a text names with @, in any spelling of upper and lower case."""
-    names = {name.rstrip(".-+").lower() for name in _MENTION.findall(text)}
+    names = {named(name) for name in MENTION.findall(text)}
     if not names:
         return []
-    members = User.objects.filter(organization=case.organization_id, role__in=READERS, is_active=True)
-    return [user for user in members.order_by("username") if user.get_username().lower() in names]
+    return [user for user in callable_members(case.organization) if user.get_username().lower() in names]
+
+
+def named(name: str) -> str:
+    """What stands behind an @, as it is compared: without the full stop of its sentence, in lower case."""
+    return name.rstrip(".-+").lower()
+
+
+def callable_members(organization: Organization) -> list[User]:
+    """Who may open a case can be called to it."""
+    return list(organization.members_who_may(Permission.REVIEW_READ).order_by("username"))
 
 
 # Places ---------------------------------------------------------------------------------------------------------------
@@ -65,12 +76,11 @@ def annotate(
 ) -> Annotation:
     """Mark a moment, a stretch or a region. Raises DomainError when it lies outside the item."""
     _check_reviewer(actor)
-    _check_open(case)
-    _check_time(case, start_s, end_s)
-    _check_box(case, box)
-    if start_s is None and box is None:
-        raise DomainError("Mark a region, a moment or a stretch of time.", "nothing_marked")
-    with transaction.atomic():
+    with _open_case(case):
+        _check_time(case, start_s, end_s)
+        _check_box(case, box)
+        if start_s is None and box is None:
+            raise DomainError("Mark a region, a moment or a stretch of time.", "nothing_marked")
         if case.annotations.count() >= MAX_ANNOTATIONS:
             raise DomainError(f"A case has at most {MAX_ANNOTATIONS} marks.", "too_many")
         mark = Annotation.objects.create(
@@ -81,19 +91,16 @@ def annotate(
             end_s=end_s,
             box=[round(side, 1) for side in box] if box else None,
         )
-        _audit(
-            "review.annotated", case, actor, {"text": mark.text, "start_s": start_s, "end_s": end_s, "box": mark.box}
-        )
+        _audit("review.annotated", case, actor, {"start_s": start_s, "end_s": end_s, "box": mark.box})
     return mark
 
 
 def remove_annotation(*, annotation: Annotation, actor: User) -> None:
-    if annotation.author_id != actor.pk and actor.role != Role.ADMIN:
+    if annotation.author_id != actor.pk and not actor.may(Permission.REVIEW_OVERSEE):
         raise DomainError("Only the person who made a mark can remove it.", "not_yours", 403)
     case = annotation.case
-    _check_open(case)
-    with transaction.atomic():
-        _audit("review.annotation_removed", case, actor, {"text": annotation.text, "box": annotation.box})
+    with _open_case(case):
+        _audit("review.annotation_removed", case, actor, {"box": annotation.box})
         annotation.delete()
 
 
@@ -130,7 +137,6 @@ def _check_box(case: ReviewCase, box: tuple[float, float, float, float] | None) 
 def set_thresholds(*, case: ReviewCase, actor: User, fake_at: float, real_below: float, reason: str) -> CaseThresholds:
     """Let other thresholds hold for this case alone. Raises DomainError."""
     _check_reviewer(actor)
-    _check_open(case)
     if not 0 <= real_below <= fake_at <= 1:
         raise DomainError(
             "The threshold for real must not lie above the one for fake, and both between 0 and 100 %.",
@@ -138,7 +144,7 @@ def set_thresholds(*, case: ReviewCase, actor: User, fake_at: float, real_below:
         )
     if not reason.strip():
         raise DomainError("Say why other thresholds should hold for this case.", "reason_required")
-    with transaction.atomic():
+    with _open_case(case):
         case.thresholds.filter(withdrawn_at=None).update(withdrawn_at=timezone.now())
         own = CaseThresholds.objects.create(
             case=case, author=actor, fake_at=fake_at, real_below=real_below, reason=reason.strip()
@@ -150,21 +156,20 @@ def set_thresholds(*, case: ReviewCase, actor: User, fake_at: float, real_below:
 
 def withdraw_thresholds(*, case: ReviewCase, actor: User) -> None:
     _check_reviewer(actor)
-    _check_open(case)
-    with transaction.atomic():
+    with _open_case(case):
         if case.thresholds.filter(withdrawn_at=None).update(withdrawn_at=timezone.now()):
             _audit("review.thresholds_withdrawn", case, actor, {})
 
 
 def thresholds_for(case: ReviewCase, viewer: User) -> CaseThresholds | None:
     """The case's own thresholds, unless this person may not see yet what another opinion rests on."""
-    return visible_to(case.thresholds.filter(withdrawn_at=None).select_related("author"), case, viewer).first()
+    standing = case.thresholds.filter(withdrawn_at=None).select_related("author")
+    return standing.exclude(author_id__in=hidden_authors(case, viewer)).first()
 
 
-def reading_for(case: ReviewCase, result: InferenceResult, viewer: User) -> str:
-    """How the machine's score reads for this person: by the case's own thresholds where there are some."""
-    own = thresholds_for(case, viewer)
-    return result.label if own is None else rules.reading(result, own.fake_at, own.real_below)
+def label_under(own: CaseThresholds | None, result: InferenceResult) -> str:
+    """How the machine's score reads: by the case's own thresholds where there are some."""
+    return result.label if own is None else rules.reading(result, own.fake_at, own.real_below).label
 
 
 # Blindness ------------------------------------------------------------------------------------------------------------
@@ -172,26 +177,32 @@ def reading_for(case: ReviewCase, result: InferenceResult, viewer: User) -> str:
 
 def hidden_authors(case: ReviewCase, viewer: User) -> frozenset[int]:
     """Whose marks stay unseen: while a second opinion is awaited, those of whoever gave the first."""
-    if case.state != ReviewState.SECOND_OPINION:
-        return frozenset()
-    authors = case.decisions.standing().values_list("reviewer_id", flat=True)
-    return frozenset(authors) - {viewer.pk}
+    return hidden_authors_of([case], viewer).get(case.pk, frozenset())
 
 
-def visible_to(rows: QuerySet[Any], case: ReviewCase, viewer: User, author: str = "author") -> QuerySet[Any]:
-    hidden = hidden_authors(case, viewer)
-    return rows.exclude(**{f"{author}_id__in": hidden}) if hidden else rows
+def hidden_authors_of(cases: Iterable[ReviewCase], viewer: User) -> dict[UUID, frozenset[int]]:
+    """The same for several cases in one query, by case; those where nobody is hidden are left out."""
+    blind = {case.pk for case in cases if case.state == ReviewState.SECOND_OPINION}
+    if not blind:
+        return {}
+    found: dict[UUID, frozenset[int]] = {}
+    opinions = Decision.objects.filter(case__in=blind).standing().exclude(reviewer=viewer)
+    for case_id, reviewer_id in opinions.values_list("case_id", "reviewer_id"):
+        found[case_id] = found.get(case_id, frozenset()) | {reviewer_id}
+    return found
 
 
 # Harsh material -------------------------------------------------------------------------------------------------------
 
 
 def mark_harsh(*, case: ReviewCase, actor: User, is_harsh: bool) -> None:
+    """Say of the item, whatever analysis and case it is met in, that its pictures are to be covered, or not."""
     check_reader(actor)
     with transaction.atomic():
-        if ReviewCase.objects.filter(pk=case.pk).exclude(is_harsh=is_harsh).update(is_harsh=is_harsh):
+        if Media.objects.filter(pk=case.job.media_id).exclude(is_harsh=is_harsh).update(is_harsh=is_harsh):
+            ReviewCase.objects.filter(job__media=case.job.media_id).update(is_harsh=is_harsh)
             _audit("review.harsh_marked" if is_harsh else "review.harsh_unmarked", case, actor, {})
-    case.is_harsh = is_harsh
+    case.is_harsh = case.job.media.is_harsh = is_harsh
 
 
 # Shared ---------------------------------------------------------------------------------------------------------------
@@ -199,28 +210,20 @@ def mark_harsh(*, case: ReviewCase, actor: User, is_harsh: bool) -> None:
 
 def check_reader(actor: User) -> None:
     """Raises DomainError when the role keeps this person out of cases."""
-    if actor.role not in READERS:
-        raise DomainError(
-            f"Your role ({actor.get_role_display().lower()}) does not open cases. Ask an administrator of your "
-            "organisation for the analyst or reviewer role.",
-            "role_insufficient",
-            403,
-        )
+    check(actor, Permission.REVIEW_READ)
 
 
 def _check_reviewer(actor: User) -> None:
-    if not actor.can_review:
-        raise DomainError(
-            f"Your role ({actor.get_role_display().lower()}) lets you read cases, but not judge them. Ask an "
-            "administrator of your organisation for the reviewer role.",
-            "role_insufficient",
-            403,
-        )
+    check(actor, Permission.REVIEW)
 
 
-def _check_open(case: ReviewCase) -> None:
-    if case.is_closed:
-        raise DomainError("This case has been decided.", "case_closed", 409)
+@contextmanager
+def _open_case(case: ReviewCase) -> Iterator[None]:
+    """A transaction that nobody decides or marks the case beside. Raises DomainError when it has been decided."""
+    with transaction.atomic():
+        if ReviewCase.objects.select_for_update().get(pk=case.pk).is_closed:
+            raise DomainError("This case has been decided.", "case_closed", 409)
+        yield
 
 
 def _audit(action: str, case: ReviewCase, actor: User, details: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Organization
+from deepfake.sealed_fields import SealedTextField
 from detection.models import Job, Label, ReviewOutcome, ReviewState
 from review.querysets import AppealQuerySet, CaseQuerySet, DecisionQuerySet, MentionQuerySet
 
@@ -22,6 +23,7 @@ class Reason(models.TextChoices):
     APPEAL = "appeal", "Appeal"
     DISAGREEMENT = "disagreement", "Checks disagree"
     UNCERTAIN = "uncertain", "Uncertain verdict"
+    CLOSE = "close", "Close to a threshold"
     MANUAL = "manual", "Sent by a colleague"
     AUDIT = "audit", "Random audit"
 
@@ -40,6 +42,9 @@ class ReviewSettings(models.Model):
         Organization, on_delete=models.CASCADE, primary_key=True, related_name="review_settings"
     )
     opens_uncertain = models.BooleanField(default=True)
+    # An inconclusive verdict below it comes only by the sample: while checks abstain often, most of a queue would be
+    # items that nothing speaks against.
+    uncertain_from = models.FloatField(default=0.35)
     uncertain_margin = models.FloatField(default=0.05)  # how near to a threshold a score is uncertain, too
     opens_disagreement = models.BooleanField(default=True)
     disagreement_gap = models.FloatField(default=0.6)  # between the highest and the lowest score that count
@@ -64,7 +69,10 @@ class ReviewSettings(models.Model):
                     disagreement_gap__range=(0, 1),
                 ),
                 name="review_rates_are_shares",
-            )
+            ),
+            models.CheckConstraint(
+                condition=models.Q(uncertain_from__range=(0, 1)), name="review_uncertain_from_is_a_share"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -165,10 +173,6 @@ class ReviewCase(models.Model):
     def is_closed(self) -> bool:
         return self.closed_at is not None
 
-    @property
-    def is_overdue(self) -> bool:
-        return (self.closed_at or timezone.now()) > self.due_at
-
     def holder(self, now: datetime | None = None) -> Any:
         """Who works on it now; a claim that has run out holds nobody off."""
         is_held = self.claimed_until is not None and self.claimed_until > (now or timezone.now())
@@ -195,7 +199,7 @@ class Decision(models.Model):
     reasons: Any = models.JSONField(default=list)  # codes, see words.py
     helpfulness = models.PositiveSmallIntegerField(null=True, blank=True)  # 1 to 5: did the explanation help?
     asks_second = models.BooleanField(default=False)
-    answer = models.TextField(blank=True)  # to the person who appealed
+    answer: Any = SealedTextField(context="decision.answer", blank=True)  # to the person who appealed
     seconds = models.FloatField(null=True, blank=True)  # from the claim to the decision; null in bulk
     batch = models.UUIDField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -225,10 +229,6 @@ class Decision(models.Model):
     def __str__(self) -> str:
         return f"{self.outcome} {self.label}"
 
-    @property
-    def is_change(self) -> bool:
-        return bool(self.label) and self.label != self.machine_label
-
 
 class Note(models.Model):
     """What somebody wrote on a case, with a decision or by itself."""
@@ -237,11 +237,11 @@ class Note(models.Model):
     case = models.ForeignKey(ReviewCase, on_delete=models.CASCADE, related_name="notes")
     decision = models.OneToOneField(Decision, on_delete=models.CASCADE, null=True, blank=True, related_name="note")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
-    text = models.TextField()
+    text: Any = SealedTextField(context="note.text")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def __str__(self) -> str:
-        return self.text[:60]
+        return str(self.text)[:60]
 
 
 class Mention(models.Model):
@@ -268,14 +268,14 @@ class Annotation(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     case = models.ForeignKey(ReviewCase, on_delete=models.CASCADE, related_name="annotations")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
-    text = models.CharField(max_length=500)
+    text: Any = SealedTextField(context="annotation.text", blank=True)
     start_s = models.FloatField(null=True, blank=True)
     end_s = models.FloatField(null=True, blank=True)  # null: one moment
     box: Any = models.JSONField(null=True, blank=True)  # [x, y, w, h] in pixels of the frame
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def __str__(self) -> str:
-        return self.text[:60]
+        return str(self.text)[:60]
 
 
 class CaseThresholds(models.Model):
@@ -344,11 +344,11 @@ class Appeal(models.Model):
     link = models.ForeignKey(AppealLink, on_delete=models.CASCADE, related_name="appeals")
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="appeals")
     case = models.ForeignKey(ReviewCase, on_delete=models.CASCADE, related_name="appeals")
-    text = models.TextField()
-    email = models.EmailField(blank=True)
+    text: Any = SealedTextField(context="appeal.text")
+    email: Any = SealedTextField(context="appeal.email", blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     answered_at = models.DateTimeField(null=True, blank=True)
-    answer = models.TextField(blank=True)
+    answer: Any = SealedTextField(context="appeal.answer", blank=True)
     label = models.CharField(max_length=12, choices=Label, blank=True)
     told_at = models.DateTimeField(null=True, blank=True)  # when the e-mail went out
 

@@ -7,7 +7,8 @@ from typing import Any
 from django.db import transaction
 
 from accounts import audit
-from accounts.models import Role, User
+from accounts.models import User
+from accounts.permissions import Permission, check
 from deepfake.errors import DomainError
 from detection.models import Job, JobStatus, Label
 from review import rules, services
@@ -16,7 +17,7 @@ from review.models import KnownItem
 
 def plant(*, job: Job, actor: User, truth: str, source: str = "") -> KnownItem:
     """Note the truth about a job and put it into the queue as one of the audit sample. Raises DomainError."""
-    _check(actor)
+    check(actor, Permission.REVIEW_PLANT)
     if truth not in (Label.REAL, Label.FAKE):
         raise DomainError("A known item is real or fake.", "label_unknown")
     if job.status != JobStatus.COMPLETED:
@@ -35,15 +36,10 @@ def plant(*, job: Job, actor: User, truth: str, source: str = "") -> KnownItem:
 
 def unplant(*, known: KnownItem, actor: User) -> None:
     """Forget the truth; the case stays, it may be decided like any other."""
-    _check(actor)
+    check(actor, Permission.REVIEW_PLANT)
     with transaction.atomic():
         _audit("review.known_removed", known, actor, {"job": known.job.public_id})
         known.delete()
-
-
-def _check(actor: User) -> None:
-    if actor.role != Role.ADMIN:
-        raise DomainError("Only an administrator may plant known items.", "role_insufficient", 403)
 
 
 def _audit(action: str, known: KnownItem, actor: User, details: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts import audit_words
 from accounts.models import AuditLog, User
 from deepfake.errors import DomainError
 from detection.models import InferenceResult, Label, ReviewOutcome, ReviewState
@@ -67,9 +68,12 @@ class CasePage:
     why_not: str  # why this person may not judge, blank when they may
     is_blind: bool
     reading: str
+    reading_words: str  # what the interval makes of it
+    clear_margin: float
     choices: tuple[Choice, ...]
     decisions: tuple[Decision, ...]
     notes: tuple[Note, ...]
+    members: list[dict[str, str]]  # who can be called with @
     annotations: tuple[Annotation, ...]
     annotation_data: list[dict[str, Any]]
     thresholds: CaseThresholds | None
@@ -81,13 +85,21 @@ class CasePage:
     reasons_open: dict[str, str]
     reasons_any: dict[str, str]
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the members, as `marks.named` writes them."""
+        return frozenset(marks.named(member["name"]) for member in self.members)
+
 
 def case_page(case: ReviewCase, result: InferenceResult, viewer: User) -> CasePage:
     """Arrange one case for one person; of a first opinion that is still secret, nothing gets in here."""
-    holder = case.holder()
+    holder, kind = case.holder(), case.job.media.kind
     hidden = marks.hidden_authors(case, viewer)
-    own = case.thresholds.filter(withdrawn_at=None).exclude(author_id__in=hidden).select_related("author").first()
-    reading = result.label if own is None else rules.reading(result, own.fake_at, own.real_below)
+    own = marks.thresholds_for(case, viewer)
+    changed = None if own is None else rules.reading(result, own.fake_at, own.real_below)
+    reading = result.label if changed is None else changed.label
+    callable_ = marks.callable_members(case.organization)
+    members = [{"name": user.get_username(), "full": user.get_full_name()} for user in callable_]
     appeals = tuple(case.appeals.order_by("created_at"))
     annotations = tuple(
         case.annotations.exclude(author_id__in=hidden).select_related("author").order_by("start_s", "created_at")
@@ -95,9 +107,11 @@ def case_page(case: ReviewCase, result: InferenceResult, viewer: User) -> CasePa
     return CasePage(
         holder=holder,
         is_mine=holder == viewer,
-        why_not=_why_not(case, viewer),
+        why_not=why_not(case, viewer),
         is_blind=bool(hidden),
         reading=reading,
+        reading_words=changed.words if changed else "",
+        clear_margin=min(rules.clear_margin(), 1.0),
         choices=_choices(case, result, reading),
         decisions=tuple(
             case.decisions.exclude(reviewer_id__in=hidden).select_related("reviewer", "note").order_by("created_at")
@@ -108,23 +122,32 @@ def case_page(case: ReviewCase, result: InferenceResult, viewer: User) -> CasePa
             .select_related("author")
             .order_by("created_at")
         ),
+        members=members,
         annotations=annotations,
         annotation_data=[
-            {"number": number, "box": mark.box, "start": mark.start_s, "end": mark.end_s, "text": mark.text}
+            {
+                "id": str(mark.pk),
+                "number": number,
+                "box": mark.box,
+                "start": mark.start_s,
+                "end": mark.end_s,
+                "text": mark.text,
+            }
             for number, mark in enumerate(annotations, 1)
         ],
         thresholds=own,
         appeals=appeals,
         needs_answer=any(found.answered_at is None for found in appeals),
         trail=_trail(case, hidden),
-        reasons_real=words.REASONS_REAL,
-        reasons_fake=words.REASONS_FAKE,
-        reasons_open=words.REASONS_OPEN,
-        reasons_any=words.REASONS_ANY,
+        reasons_real=words.reasons_for(words.REASONS_REAL, kind),
+        reasons_fake=words.reasons_for(words.REASONS_FAKE, kind),
+        reasons_open=words.reasons_for(words.REASONS_OPEN, kind),
+        reasons_any=words.reasons_for(words.REASONS_ANY, kind),
     )
 
 
-def _why_not(case: ReviewCase, viewer: User) -> str:
+def why_not(case: ReviewCase, viewer: User) -> str:
+    """Why this person may not judge the case; blank when they may."""
     try:
         services.check_may_work(case, viewer)
     except DomainError as error:
@@ -148,7 +171,7 @@ def _choices(case: ReviewCase, result: InferenceResult, reading: str) -> tuple[C
 
 
 def veil_for(case: ReviewCase, preference: ReviewPreference) -> VeilState:
-    is_on = preference.veil == Veil.ALL or (preference.veil == Veil.HARSH and case.is_harsh) or case.is_harsh
+    is_on = preference.veil == Veil.ALL or case.is_harsh
     return VeilState(is_on and preference.blurs, is_on and preference.greys, is_on and preference.mutes)
 
 
@@ -165,20 +188,22 @@ def _trail(case: ReviewCase, hidden: frozenset[int]) -> tuple[Event, ...]:
             at=row.created_at,
             who=row.actor.get_full_name() or row.actor.get_username() if row.actor else row.api_key_prefix or "–",
             what=words.event_words(row.action),
-            details=_details(row.details),
+            details=_details(row.details, case.job.media.kind),
             hash=row.hash[:12],
         )
         for row in reversed(rows)
     )
 
 
-def _details(details: dict[str, Any]) -> str:
+def _details(details: dict[str, Any], kind: str) -> str:
     parts = []
+    if moved := audit_words.dated_words(details):
+        parts.append(moved)
     if outcome := details.get("outcome"):
         parts.append(ReviewOutcome(outcome).label if outcome in ReviewOutcome.values else str(outcome))
     if label := details.get("label"):
         parts.append(Label(label).label if label in Label.values else str(label))
-    parts += [words.reason_words(code) for code in details.get("reasons") or []]
+    parts += [words.reason_words(code, kind) for code in details.get("reasons") or []]
     parts += [str(sentence) for sentence in details.get("grounds") or []]
     parts += [str(details[name]) for name in ("text", "reason") if details.get(name) and "grounds" not in details]
     if "fake_at" in details:
@@ -211,7 +236,9 @@ def latest_undoable(viewer: User, own: ReviewSettings) -> Decision | None:
     """The last opinion of this person while it can be taken back."""
     if not viewer.can_review:
         return None
-    last = Decision.objects.filter(reviewer=viewer).select_related("case__job__media").order_by("-created_at").first()
+    own_ones = Decision.objects.filter(reviewer=viewer).select_related("case__job__media", "case__organization")
+    last = own_ones.order_by("-created_at").first()
     if last is None or last.undone_at is not None or services.undo_until(last, own) < timezone.now():
         return None
-    return last
+    together = own_ones.filter(batch=last.batch, undone_at=None) if last.batch else [last]
+    return last if any(services.may_undo(one, viewer) for one in together) else None

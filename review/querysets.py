@@ -9,7 +9,8 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from accounts.models import Organization, Role
+from accounts.models import Organization
+from accounts.permissions import Permission
 
 if TYPE_CHECKING:
     from review.models import Appeal, Decision, Mention, ReviewCase  # noqa: F401  (named in text below)
@@ -51,12 +52,12 @@ class CaseQuerySet(models.QuerySet["ReviewCase"]):
     def workable_by(self, user: Any) -> Self:
         """Unfinished, and not for somebody else's eyes: who gave an opinion does not give the second or the last.
 
-        An administrator may end an escalated case all the same, because a small team may have nobody else.
+        Whoever oversees review may end an escalated case all the same: a small team may have nobody else.
         """
         decisions = apps.get_model("review", "Decision")
         own = Exists(decisions.objects.filter(case=OuterRef("pk"), reviewer=user, undone_at=None))
         barred = Q(state="second_opinion")
-        if user.role != Role.ADMIN:
+        if not user.may(Permission.REVIEW_OVERSEE):
             barred |= Q(state="escalated")
         return self.unfinished().exclude(own & barred)
 
@@ -74,8 +75,13 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
 
 
 class MentionQuerySet(models.QuerySet["Mention"]):
+    def visible_to(self, user: Any) -> Self:
+        """Those of this member in cases that they can open: in their organisation, and not waiting for deletion."""
+        here = self.filter(user=user, note__case__organization_id=user.organization_id)
+        return here.filter(note__case__job__deleted_at=None)
+
     def unseen_by(self, user: Any) -> Self:
-        return self.filter(user=user, seen_at=None)
+        return self.visible_to(user).filter(seen_at=None)
 
 
 class AppealQuerySet(models.QuerySet["Appeal"]):

@@ -7,6 +7,7 @@ from typing import Any
 from django.dispatch import receiver
 
 from accounts.models import User
+from accounts.permissions import Permission
 from detection.models import InferenceResult, Job
 from detection.services import BulkAction, offer_bulk_action
 from detection.signals import verdict_recorded
@@ -23,8 +24,7 @@ def offer_to_list() -> None:
     def send(job: Job, actor: User) -> None:
         services.send_to_review(job=job, actor=actor)
 
-    offer_bulk_action(
-        BulkAction(
-            "review", "Send to review", "Sent to review: {}.", "user", send, lambda member: member.can_submit, 30
-        )
-    )
+    def is_allowed(member: User) -> bool:
+        return member.may(Permission.REVIEW_READ)
+
+    offer_bulk_action(BulkAction("review", "Send to review", "Sent to review: {}.", "user", send, is_allowed, 30))

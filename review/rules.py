@@ -7,7 +7,10 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from detection import words
+from detection.engine import fusion
 from detection.engine.fusion import Thresholds
+from detection.engine.wording import limit_percent, percent, percent_beside
 from detection.models import BranchScore, InferenceResult, Label, ReviewOutcome, ReviewState
 from review.models import Decision, Priority, Reason, ReviewSettings, Round
 
@@ -40,14 +43,22 @@ def uncertainty(result: InferenceResult, rules: ReviewSettings) -> Ground | None
     """No verdict was given, or the score lies so near to a threshold that it could as well be the other one."""
     if not rules.opens_uncertain:
         return None
+    score, fake_at, real_below = result.score, result.threshold_fake, result.threshold_real
+    if score is None:
+        is_open = result.label == Label.INCONCLUSIVE
+        return Ground(Reason.UNCERTAIN, Priority.NORMAL, "The analysis reached no verdict.") if is_open else None
+    shown = percent_beside(score, real_below, fake_at)
     if result.label == Label.INCONCLUSIVE:
-        return Ground(Reason.UNCERTAIN, Priority.NORMAL, "The analysis reached no verdict.")
-    if result.score is None:
-        return None
-    distance = min(abs(result.score - result.threshold_fake), abs(result.score - result.threshold_real))
+        if score < rules.uncertain_from:
+            return None
+        return Ground(Reason.UNCERTAIN, Priority.NORMAL, f"The analysis reached no verdict, at {shown}.")
+    distance, limit, name = min(
+        (abs(score - fake_at), fake_at, "fake from"), (abs(score - real_below), real_below, "real below")
+    )
     if distance > rules.uncertain_margin:
         return None
-    return Ground(Reason.UNCERTAIN, Priority.NORMAL, "The score lies close to a threshold.")
+    near = f"The score, {shown}, lies close to a threshold: {name} {limit_percent(limit)}."
+    return Ground(Reason.CLOSE, Priority.NORMAL, near)
 
 
 def disagreement(result: InferenceResult, branches: Iterable[BranchScore], rules: ReviewSettings) -> Ground | None:
@@ -71,7 +82,7 @@ def disagreement(result: InferenceResult, branches: Iterable[BranchScore], rules
     opposite = high >= result.threshold_fake and low < result.threshold_real
     if not opposite or high - low < rules.disagreement_gap:
         return None
-    sentence = f"Checks contradict each other: {most} at {round(100 * high)} %, {least} at {round(100 * low)} %."
+    sentence = f"Checks contradict each other: {most} at {percent(high)}, {least} at {percent(low)}."
     return Ground(Reason.DISAGREEMENT, Priority.HIGH, sentence)
 
 
@@ -96,11 +107,32 @@ def opinions_wanted(job_id: uuid.UUID, rules: ReviewSettings) -> int:
     return 2 if is_sampled(job_id, rules.second_opinion_rate, SALT_SECOND) else 1
 
 
-def reading(result: InferenceResult, fake_at: float, real_below: float) -> str:
-    """How the label would read under other thresholds; what abstained for another reason than its score stays so."""
+@dataclass(frozen=True)
+class Reading:
+    """How a score reads under other thresholds, by the engine's own rule for intervals."""
+
+    label: str
+    words: str  # what its interval makes of it; blank where it lies on one side
+
+
+def reading(result: InferenceResult, fake_at: float, real_below: float) -> Reading:
+    """What abstained for another reason than its score stays so; an interval may reach no further than the engine
+    lets it."""
     if result.score is None or result.abstain_reason not in ("", "uncertain_band"):
-        return Label.INCONCLUSIVE
-    return Label(Thresholds(fake=fake_at, real=real_below).label(result.score))
+        return Reading(Label.INCONCLUSIVE, "")
+    limits = Thresholds(fake=fake_at, real=real_below)
+    label = Label(limits.label(result.score))
+    if result.interval_low is None or result.interval_high is None or label == Label.INCONCLUSIVE:
+        return Reading(label, "")
+    if not fusion.is_clear(result.score, (result.interval_low, result.interval_high), limits, clear_margin()):
+        return Reading(Label.INCONCLUSIVE, words.TOO_FAR_ACROSS)
+    is_across = result.reaches_across(label, fake_at=fake_at, real_below=real_below)
+    return Reading(label, words.ACROSS.format(label=label) if is_across else "")
+
+
+def clear_margin() -> float:
+    """How far an interval may reach back across the threshold of a label that stands."""
+    return fusion.load().clear_margin
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.models import Organization, User
+from accounts.permissions import Permission, check
 from deepfake.errors import DomainError
 from detection.models import InferenceResult, Job, JobStatus, Label, ReviewOutcome, ReviewState
 from detection.services import tell_pages
 from review import appeals, marks, rules, words
-from review.models import Decision, Priority, Reason, ReviewCase, ReviewSettings
+from review.models import CaseThresholds, Decision, Priority, Reason, ReviewCase, ReviewPreference, ReviewSettings
 from review.querysets import CaseQuerySet
 
 MAX_BULK = 100
@@ -46,6 +47,20 @@ def save_settings(*, settings: ReviewSettings, actor: User) -> ReviewSettings:
     return settings
 
 
+def save_preferences(preference: ReviewPreference) -> None:
+    """Keep how a member wants review material shown. The form has checked it."""
+    with transaction.atomic():
+        preference.save()
+        shown = [field.name for field in ReviewPreference._meta.fields if not field.is_relation]
+        audit.record(
+            action="review.preferences_saved",
+            organization=preference.user.organization,
+            actor=preference.user,
+            target=preference,
+            details={name: getattr(preference, name) for name in shown if name != "id"},
+        )
+
+
 # Opening --------------------------------------------------------------------------------------------------------------
 
 
@@ -59,6 +74,13 @@ def route(job: Job, result: InferenceResult) -> ReviewCase | None:
 
 def open_case(*, job: Job, grounds: Sequence[rules.Ground], actor: User | None = None) -> ReviewCase:
     """Open a case, or add the grounds to the one that is open; of two callers at once, one opens it."""
+    if job.is_sandbox:
+        raise DomainError(
+            "This analysis was started with a sandbox key, and those are not reviewed. Analyse the item with a live "
+            "key or on the page first.",
+            "sandbox_job",
+            409,
+        )
     own = settings_of(job.organization)
     with transaction.atomic():
         case = _locked_open(job)
@@ -80,8 +102,7 @@ def open_case(*, job: Job, grounds: Sequence[rules.Ground], actor: User | None =
 
 def send_to_review(*, job: Job, actor: User, priority: int = Priority.HIGH, note: str = "") -> ReviewCase:
     """Open a case by hand. Raises DomainError when there is no verdict to judge."""
-    if not actor.can_submit:
-        raise _role(actor, "send analyses to review", "analyst")
+    check(actor, Permission.REVIEW_READ)
     if job.status != JobStatus.COMPLETED:
         raise DomainError("Only a completed analysis can be reviewed.", "job_not_completed", 409)
     name = actor.get_full_name() or actor.get_username()
@@ -110,6 +131,7 @@ def _create(job: Job, grounds: Sequence[rules.Ground], own: ReviewSettings, acto
         opened_by=actor,
         opened_at=now,
         due_at=now + own.time_allowed(first.priority),
+        is_harsh=job.media.is_harsh,
     )
 
 
@@ -196,11 +218,10 @@ def _taken(case: ReviewCase) -> DomainError:
 
 def release(*, case: ReviewCase, actor: User) -> None:
     """Give a case back to the queue; an administrator may take it off somebody."""
-    if not actor.can_review:
-        raise _role(actor, "work on cases", "reviewer")
+    check(actor, Permission.REVIEW)
     with transaction.atomic():
         held = ReviewCase.objects.unfinished().filter(pk=case.pk).exclude(claimed_by=None)
-        if not _is_admin(actor):
+        if not actor.may(Permission.REVIEW_OVERSEE):
             held = held.filter(claimed_by=actor)
         if held.update(claimed_by=None, claimed_at=None, claimed_until=None):
             mirror(case.job)
@@ -211,8 +232,7 @@ def release(*, case: ReviewCase, actor: User) -> None:
 
 def take_next(*, queue: CaseQuerySet, actor: User) -> ReviewCase | None:
     """Take the best free case of `queue` that this person may judge; None when there is none."""
-    if not actor.can_review:
-        raise _role(actor, "work on cases", "reviewer")
+    check(actor, Permission.REVIEW)
     free = queue.workable_by(actor).free_for(actor).exclude(pk__in=queue.held_by(actor).values("pk"))
     for case in free.in_queue_order().select_related("job", "organization")[:TAKE_CANDIDATES]:
         try:
@@ -224,8 +244,7 @@ def take_next(*, queue: CaseQuerySet, actor: User) -> ReviewCase | None:
 
 def check_may_work(case: ReviewCase, actor: User) -> None:
     """Raises DomainError when this person may not judge this case."""
-    if not actor.can_review:
-        raise _role(actor, "work on cases", "reviewer")
+    check(actor, Permission.REVIEW)
     if case.is_closed:
         raise DomainError("This case has been decided.", "case_closed", 409)
     took_part = case.decisions.standing().filter(reviewer=actor).exists() if case.state != ReviewState.OPEN else False
@@ -233,7 +252,7 @@ def check_may_work(case: ReviewCase, actor: User) -> None:
         raise DomainError(
             "You gave the first opinion on this case; the second comes from a colleague.", "own_opinion", 409
         )
-    if took_part and case.state == ReviewState.ESCALATED and not _is_admin(actor):
+    if took_part and case.state == ReviewState.ESCALATED and not actor.may(Permission.REVIEW_OVERSEE):
         raise DomainError("You took part in this case; a colleague or an administrator ends it.", "own_opinion", 409)
 
 
@@ -263,9 +282,7 @@ def decide(
     """
     seen_state = seen_state or case.state
     with transaction.atomic():
-        case = (
-            ReviewCase.objects.select_for_update().select_related("job__organization", "organization").get(pk=case.pk)
-        )
+        case = _locked(case.pk)
         holder = case.holder()
         if holder is not None and holder != actor:
             raise _taken(case)
@@ -311,7 +328,7 @@ def _weighed(
         return opinion.outcome, Label.INCONCLUSIVE, opinion.reasons
     if opinion.outcome == ReviewOutcome.OVERRIDE:
         return opinion.outcome, opinion.label, opinion.reasons
-    label = marks.reading_for(case, result, actor)
+    label = marks.label_under(marks.thresholds_for(case, actor), result)
     if label != result.label:
         return ReviewOutcome.OVERRIDE, label, (words.THRESHOLD_REASON,)
     return opinion.outcome, label, opinion.reasons
@@ -328,19 +345,29 @@ def _check(
     unknown = [code for code in reasons if code not in words.REASONS]
     if outcome not in ReviewOutcome.values or unknown:
         raise DomainError("This decision is not one that can be made here.", "decision_unknown")
-    if outcome == ReviewOutcome.OVERRIDE:
-        if label not in (Label.REAL, Label.FAKE, Label.INCONCLUSIVE) or label == result.label:
-            raise DomainError("Say which label the item should have instead.", "label_unknown")
-        if not reasons:
-            raise DomainError("Choose at least one reason for overriding the verdict.", "reason_required")
-    if "other" in reasons and not opinion.note.strip():
-        raise DomainError("Say in the note what the other reason is.", "note_required")
+    if outcome == ReviewOutcome.OVERRIDE and (label not in Label.values or label == result.label):
+        raise DomainError("Say which label the item should have instead.", "label_unknown")
     if outcome == ReviewOutcome.ESCALATE and case.state == ReviewState.ESCALATED:
         raise DomainError("This case is escalated already: somebody has to end it.", "already_escalated", 409)
+    if missing := _missing(case, outcome, reasons, opinion):
+        fields: dict[str, list[str]] = {}
+        for name, _, sentence in missing:
+            fields.setdefault(name, []).append(sentence)
+        raise DomainError(" ".join(sentence for _, _, sentence in missing), missing[0][1], fields=fields)
+
+
+def _missing(case: ReviewCase, outcome: str, reasons: tuple[str, ...], opinion: Opinion) -> list[tuple[str, str, str]]:
+    """All that the opinion lacks, as field, code and sentence: whoever decides mends it at once."""
+    found = []
+    if outcome == ReviewOutcome.OVERRIDE and not reasons:
+        found.append(("reasons", "reason_required", "Choose at least one reason for overriding the verdict."))
+    if "other" in reasons and not opinion.note.strip():
+        found.append(("note", "note_required", "Say in the note what the other reason is."))
     if outcome == ReviewOutcome.ESCALATE and not opinion.note.strip():
-        raise DomainError("Say in the note what the next person should look at.", "note_required")
+        found.append(("note", "note_required", "Say in the note what the next person should look at."))
     if outcome != ReviewOutcome.ESCALATE and not opinion.answer.strip() and case.appeals.unanswered().exists():
-        raise DomainError("Somebody appealed: write the answer that they will read.", "answer_required")
+        found.append(("answer", "answer_required", "Somebody appealed: write the answer that they will read."))
+    return found
 
 
 def _seconds(case: ReviewCase, actor: User, now: Any) -> float | None:
@@ -377,8 +404,7 @@ class Batch:
 def decide_many(*, cases: Iterable[ReviewCase], actor: User, opinion: Opinion) -> Batch:
     """Give the same opinion on many cases; each that cannot be decided so is left as it was, with the reason."""
     chosen = list(cases)
-    if not actor.can_review:
-        raise _role(actor, "work on cases", "reviewer")
+    check(actor, Permission.REVIEW)
     if not chosen:
         raise DomainError("Choose at least one case.", "nothing_chosen")
     if len(chosen) > MAX_BULK:
@@ -392,8 +418,11 @@ def decide_many(*, cases: Iterable[ReviewCase], actor: User, opinion: Opinion) -
     return batch
 
 
-def undo(*, decision: Decision, actor: User) -> ReviewCase:
-    """Take an opinion back while that is possible; the case stands again where it stood. Raises DomainError."""
+def undo(*, decision: Decision, actor: User, is_kept: bool = True) -> ReviewCase:
+    """Take an opinion back while that is possible; the case stands again where it stood. Raises DomainError.
+
+    is_kept: whoever takes an opinion back has the case in hand again, to give another one.
+    """
     with transaction.atomic():
         case = _locked(decision.case_id)
         decision = Decision.objects.get(pk=decision.pk)
@@ -403,6 +432,11 @@ def undo(*, decision: Decision, actor: User) -> ReviewCase:
         if case.is_closed:
             appeals.take_back(case, decision)
         _settle(case)
+        if is_kept:
+            now = timezone.now()
+            _take(case, actor, now, now + timedelta(minutes=settings_of(case.organization).claim_minutes))
+            case.refresh_from_db()
+            mirror(case.job)
         _audit("review.undone", case, actor, {"outcome": decision.outcome, "label": decision.label})
     _tell(case.job)
     return case
@@ -414,7 +448,7 @@ def undo_batch(*, batch: uuid.UUID, actor: User) -> Batch:
     standing = Decision.objects.standing().filter(batch=batch, reviewer=actor).select_related("case__job__media")
     for decision in standing:
         try:
-            undo(decision=decision, actor=actor)
+            undo(decision=decision, actor=actor, is_kept=False)
             done.decisions.append(decision)
         except DomainError as error:
             done.refused.append((decision.case, error.message))
@@ -423,6 +457,14 @@ def undo_batch(*, batch: uuid.UUID, actor: User) -> Batch:
 
 def undo_until(decision: Decision, own: ReviewSettings) -> Any:
     return decision.created_at + timedelta(minutes=own.undo_minutes)
+
+
+def may_undo(decision: Decision, actor: User) -> bool:
+    try:
+        _check_undo(decision.case, decision, actor)
+    except DomainError:
+        return False
+    return True
 
 
 def _check_undo(case: ReviewCase, decision: Decision, actor: User) -> None:
@@ -449,27 +491,19 @@ def _check_undo(case: ReviewCase, decision: Decision, actor: User) -> None:
 # Shared ---------------------------------------------------------------------------------------------------------------
 
 
+def reading_under(result: InferenceResult, own: CaseThresholds) -> rules.Reading:
+    """How the machine's score reads under the thresholds of a case."""
+    return rules.reading(result, own.fake_at, own.real_below)
+
+
 def _locked(pk: uuid.UUID) -> ReviewCase:
-    """The case as nobody else can change it until the transaction ends."""
+    """The case as nobody else can change it until the transaction ends; its job and organisation stay free."""
     rows = ReviewCase.objects.select_for_update(of=("self",))
     return rows.select_related("job__organization", "organization").get(pk=pk)
 
 
 def _tell(job: Job) -> None:
     transaction.on_commit(functools.partial(tell_pages, job))
-
-
-def _is_admin(actor: User) -> bool:
-    return actor.role == "admin"
-
-
-def _role(actor: User, what: str, needed: str) -> DomainError:
-    return DomainError(
-        f"Your role ({actor.get_role_display().lower()}) does not let you {what}. Ask an administrator of your "
-        f"organisation for the {needed} role.",
-        "role_insufficient",
-        403,
-    )
 
 
 def _audit(action: str, case: ReviewCase, actor: User | None, details: dict[str, Any]) -> None:

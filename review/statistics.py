@@ -9,9 +9,11 @@ from datetime import date, datetime, timedelta
 from itertools import combinations
 from typing import Any, NamedTuple
 
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.utils import timezone
 
-from accounts.models import Organization, Role, User
+from accounts.models import Organization, User
+from accounts.permissions import Permission
 from detection.models import Label, ReviewOutcome
 from review import agreement
 from review.models import Decision, KnownItem, ReviewCase
@@ -31,6 +33,7 @@ class Opinion(NamedTuple):
     seconds: float | None
     helpfulness: int | None
     model_version: str
+    is_decided: bool  # the case has its final label, and its item does not wait for its deletion
     day: date
 
 
@@ -63,7 +66,7 @@ class PairRow:
 
 @dataclass(frozen=True)
 class EffectRow:
-    """Per model version: how many of its verdicts that people judged they changed, and in which direction."""
+    """Per model version: how many of its verdicts that people decided on they changed, and in which direction."""
 
     model_version: str
     judged: int
@@ -109,14 +112,14 @@ class Statistics:
 
 
 def statistics(organization: Organization, viewer: User, days: int) -> Statistics:
-    """All figures of the last `days` days. Names of colleagues are shown to administrators alone."""
+    """All figures of the last `days` days; names of colleagues for whoever may see them (Permission.NAMES)."""
     now = timezone.now()
     since = now - timedelta(days=days)
     opinions = _opinions(organization, since)
     names = _names(organization, viewer, {opinion.reviewer for opinion in opinions})
     known = _known(opinions, organization)
     by_case = _by_case(opinions)
-    cases = ReviewCase.objects.filter(organization=organization)
+    cases = ReviewCase.objects.visible_to(organization)
     closed = list(cases.filter(closed_at__gte=since).values_list("closed_at", "due_at"))
     items = [Counter(labels.values()) for labels in by_case.values() if len(labels) > 1]
     fleiss = agreement.fleiss_kappa(items)
@@ -157,6 +160,7 @@ def _opinions(organization: Organization, since: datetime) -> list[Opinion]:
         "seconds",
         "helpfulness",
         "case__job__result__model_version__name",
+        ExpressionWrapper(Q(case__closed_at__isnull=False, case__job__deleted_at=None), output_field=BooleanField()),
         "created_at",
     )
     zone = timezone.get_current_timezone()
@@ -165,11 +169,12 @@ def _opinions(organization: Organization, since: datetime) -> list[Opinion]:
 
 
 def _names(organization: Organization, viewer: User, wanted: set[int]) -> dict[int, str]:
-    """Real names for administrators, and one's own; a number for everybody else."""
+    """Real names for those who may see them, and one's own; a number for everybody else."""
     found = {}
     people = User.objects.filter(organization=organization, pk__in=wanted).order_by("pk")
+    names_all = viewer.may(Permission.NAMES)
     for number, user in enumerate(people, 1):
-        is_shown = viewer.role == Role.ADMIN or user == viewer
+        is_shown = names_all or user == viewer
         found[user.pk] = user.get_full_name() or user.get_username() if is_shown else f"Reviewer {number}"
     return found
 
@@ -222,14 +227,15 @@ def _people(
 
 
 def _pairs(by_case: dict[Any, dict[int, str]], names: dict[int, str], viewer: User) -> tuple[PairRow, ...]:
-    """Each two people who judged the same cases; whoever is no administrator sees the pairs they are part of."""
+    """Each two people who judged the same cases; whoever may not see names sees the pairs they are part of."""
     shared: dict[tuple[int, int], list[tuple[str, str]]] = defaultdict(list)
     for labels in by_case.values():
         for one, other in combinations(sorted(labels), 2):
             shared[one, other].append((labels[one], labels[other]))
+    shows_all = viewer.may(Permission.NAMES)
     rows = []
     for (one, other), labels_of_both in shared.items():
-        if viewer.role != Role.ADMIN and viewer.pk not in (one, other):
+        if not shows_all and viewer.pk not in (one, other):
             continue
         kappa = agreement.cohen_kappa(labels_of_both)
         words = agreement.strength(kappa, len(labels_of_both))
@@ -239,8 +245,8 @@ def _pairs(by_case: dict[Any, dict[int, str]], names: dict[int, str], viewer: Us
 
 
 def effects(opinions: Iterable[Opinion]) -> tuple[EffectRow, ...]:
-    """What people changed, by the last label that each case was given."""
-    last: dict[Any, Opinion] = {opinion.case: opinion for opinion in opinions if opinion.label}
+    """What people changed in the cases that are decided, by the last label of each: the final one."""
+    last: dict[Any, Opinion] = {opinion.case: opinion for opinion in opinions if opinion.label and opinion.is_decided}
     by_model: dict[str, list[Opinion]] = defaultdict(list)
     for opinion in last.values():
         by_model[opinion.model_version or "unknown"].append(opinion)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
@@ -17,10 +16,12 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.authentication import organization_of
-from accounts.models import Role, User
+from accounts.models import User
+from accounts.permissions import Permission, requires
 from deepfake.errors import DomainError
 from deepfake.reader_zone import in_readers_zone
 from detection.models import Job
+from detection.words import subject_in
 from review import appeals, listing, marks, planting, presentation, services, words
 from review.forms import (
     AnnotationForm,
@@ -44,18 +45,19 @@ from review.models import (
 )
 from review.statistics import PERIODS, statistics
 
+# Refusals that are told beside the field that they are about.
 # The queue ------------------------------------------------------------------------------------------------------------
 
 
 @require_GET
-@login_required
+@requires(Permission.REVIEW_READ)
 @in_readers_zone
 def queue(request: HttpRequest) -> HttpResponse:
     return render(request, "review/queue.html", _queue_context(request))
 
 
 @require_GET
-@login_required
+@requires(Permission.REVIEW_READ)
 @in_readers_zone
 def rows(request: HttpRequest) -> HttpResponse:
     """The table alone, for live refresh and for filters without a page load."""
@@ -63,7 +65,7 @@ def rows(request: HttpRequest) -> HttpResponse:
 
 
 def _queue_context(request: HttpRequest) -> dict[str, Any]:
-    member = _reader(request)
+    member = _member(request)
     organization = organization_of(request)
     filters = QueueFilter(request.GET, member)
     found = filters.apply(ReviewCase.objects.visible_to(organization))
@@ -73,6 +75,8 @@ def _queue_context(request: HttpRequest) -> dict[str, Any]:
     if page.after or page.before or after:
         count = listing.count_up_to(found)
     preference = _preference(member)
+    for case in page.cases:
+        case.is_veiled = presentation.veil_for(case, preference).is_on  # type: ignore[attr-defined]
     return {
         "filters": filters,
         "page": page,
@@ -80,7 +84,6 @@ def _queue_context(request: HttpRequest) -> dict[str, Any]:
         "kept_query": urlencode(filters.asked),
         "may_decide": member.can_review,
         "preference": preference,
-        "veils_list": preference.veil != "off" and (preference.blurs or preference.greys),
         "unseen": Mention.objects.unseen_by(member).count(),
         "now": timezone.now(),
         **_undo_context(member, organization),
@@ -109,16 +112,21 @@ def _undo_context(member: User, organization: Any) -> dict[str, Any]:
 
 
 @require_POST
-@login_required
+@requires(Permission.REVIEW)
+@in_readers_zone
 def take(request: HttpRequest) -> HttpResponse:
-    """Take the best free case of the queue as it is filtered."""
-    member = _reader(request)
+    """Take the best free case of the queue as it is filtered; whoever has one in hand goes to that."""
+    member = _member(request)
     return _to_next(request, member)
 
 
 def _to_next(request: HttpRequest, member: User) -> HttpResponse:
     filters = QueueFilter(request.GET, member)
     cases = ReviewCase.objects.visible_to(organization_of(request))
+    in_hand = cases.unfinished().held_by(member).order_by("claimed_at").first()
+    if in_hand is not None:
+        messages.info(request, "You have this case in hand: decide it or give it back before the next one.")
+        return _to_case(in_hand, filters)
     found = None if filters.is_done else services.take_next(queue=filters.apply(cases), actor=member)
     if found is None:
         messages.info(request, "There is no free case here that you may judge.")
@@ -127,9 +135,10 @@ def _to_next(request: HttpRequest, member: User) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@requires(Permission.REVIEW)
+@in_readers_zone
 def bulk(request: HttpRequest) -> HttpResponse:
-    member = _reader(request)
+    member = _member(request)
     filters = QueueFilter(request.GET, member)
     form = BulkForm(request.POST)
     if not form.is_valid():
@@ -152,9 +161,10 @@ def bulk(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@requires(Permission.REVIEW)
+@in_readers_zone
 def undo_batch(request: HttpRequest, batch: UUID) -> HttpResponse:
-    member = _reader(request)
+    member = _member(request)
     done = services.undo_batch(batch=batch, actor=member)
     if not done.decisions and not done.refused:
         raise Http404
@@ -169,7 +179,7 @@ def undo_batch(request: HttpRequest, batch: UUID) -> HttpResponse:
 
 
 @require_GET
-@login_required
+@requires(Permission.REVIEW_READ)
 @in_readers_zone
 def case(request: HttpRequest, pk: UUID) -> HttpResponse:
     found, member = _open(request, pk)
@@ -182,14 +192,17 @@ def _render_case(
     job = found.job
     filters = QueueFilter(request.GET, member)
     preference = _preference(member)
+    veil = presentation.veil_for(found, preference)
+    if error is not None:  # the page comes back as it was left
+        veil = presentation.VeilState(*(part in request.POST.getlist("veil") for part in ("blur", "grey", "mute")))
     context = {
         "case": found,
         "job": job,
         "media": job.media,
         "result": job.result,
         "sheet": presentation.case_page(found, job.result, member),
-        "veil": presentation.veil_for(found, preference),
-        "starts_muted": presentation.veil_for(found, preference).mutes,
+        "veil": veil,
+        "starts_muted": veil.mutes,
         "preference": preference,
         "filters": filters,
         "kept_query": urlencode(filters.asked),
@@ -198,6 +211,7 @@ def _render_case(
         "member": member,
         "form": form,
         "error": error,
+        "first_refused": next(iter(error.fields), "") if error else "",
         "now": timezone.now(),
         **_undo_context(member, found.organization),
     }
@@ -205,19 +219,20 @@ def _render_case(
 
 
 @require_GET
-@login_required
+@requires(Permission.REVIEW_READ)
 @in_readers_zone
 def claim_bar(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Who has the case, alone, for live refresh."""
     found, member = _open(request, pk)
     holder = found.holder()
     filters = QueueFilter(request.GET, member)
-    context = {"case": found, "sheet": {"holder": holder, "is_mine": holder == member}, "member": member}
+    sheet = {"holder": holder, "is_mine": holder == member, "why_not": presentation.why_not(found, member)}
+    context = {"case": found, "sheet": sheet, "member": member}
     return render(request, "review/_claim_bar.html", context | {"kept_query": urlencode(filters.asked)})
 
 
 @require_GET
-@login_required
+@requires(Permission.REVIEW_READ)
 def for_job(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The newest case of an analysis."""
     job = get_object_or_404(Job.objects.visible_to(request.user), pk=pk)
@@ -228,7 +243,8 @@ def for_job(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_GET
-@login_required
+@requires(Permission.REVIEW_READ)
+@in_readers_zone
 def neighbour(request: HttpRequest, pk: UUID, direction: str) -> HttpResponse:
     """The next or previous case of the list that the address describes."""
     found, member = _open(request, pk)
@@ -242,7 +258,8 @@ def neighbour(request: HttpRequest, pk: UUID, direction: str) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@requires(Permission.REVIEW)
+@in_readers_zone
 def claim(request: HttpRequest, pk: UUID) -> HttpResponse:
     found, member = _open(request, pk)
     try:
@@ -255,7 +272,7 @@ def claim(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@requires(Permission.REVIEW)
 def release(request: HttpRequest, pk: UUID) -> HttpResponse:
     found, member = _open(request, pk)
     services.release(case=found, actor=member)
@@ -263,7 +280,7 @@ def release(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@requires(Permission.REVIEW)
 @in_readers_zone
 def decide(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Give an opinion; what cannot be taken comes back with everything that was typed."""
@@ -285,9 +302,10 @@ def decide(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@requires(Permission.REVIEW)
+@in_readers_zone
 def undo(request: HttpRequest, pk: UUID) -> HttpResponse:
-    member = _reader(request)
+    member = _member(request)
     decision = get_object_or_404(Decision.objects.filter(organization=organization_of(request)), pk=pk)
     filters = QueueFilter(request.GET, member)
     try:
@@ -297,25 +315,30 @@ def undo(request: HttpRequest, pk: UUID) -> HttpResponse:
             raise
         messages.error(request, error.message)
         return redirect(decision.case)
-    messages.success(request, "The decision was taken back.")
+    messages.success(request, "The decision was taken back; the case is yours again.")
     return _to_case(found, filters)
 
 
 @require_POST
-@login_required
+@requires(Permission.REVIEW_READ)
+@in_readers_zone
 def note(request: HttpRequest, pk: UUID) -> HttpResponse:
     found, member = _open(request, pk)
-    return _marked(
-        request,
-        found,
-        member,
-        "notes",
-        lambda: marks.add_note(case=found, actor=member, text=request.POST.get("text", "")),
-    )
+
+    def work() -> None:
+        marks.add_note(case=found, actor=member, text=request.POST.get("text", ""))
+
+    if not _stays_on_page(request):
+        return _marked(request, found, member, "notes", work)
+    context = _part_context(request, found, member, _refusal(work))
+    if context["refused"]:
+        context["typed"] = request.POST.get("text", "")
+    return render(request, "review/_notes.html", context)
 
 
 @require_POST
-@login_required
+@requires(Permission.REVIEW)
+@in_readers_zone
 def annotate(request: HttpRequest, pk: UUID) -> HttpResponse:
     found, member = _open(request, pk)
     form = AnnotationForm(request.POST)
@@ -325,22 +348,32 @@ def annotate(request: HttpRequest, pk: UUID) -> HttpResponse:
             raise DomainError(_sentences(form), "place_invalid")
         marks.annotate(case=found, actor=member, **form.place())
 
-    return _marked(request, found, member, "places", work)
+    return _places(request, found, member, work)
 
 
 @require_POST
-@login_required
+@requires(Permission.REVIEW)
+@in_readers_zone
 def remove_annotation(request: HttpRequest, pk: UUID, annotation: UUID) -> HttpResponse:
     found, member = _open(request, pk)
     hidden = marks.hidden_authors(found, member)
     mark = get_object_or_404(
         Annotation.objects.select_related("case__organization").exclude(author_id__in=hidden), pk=annotation, case=found
     )
-    return _marked(request, found, member, "places", lambda: marks.remove_annotation(annotation=mark, actor=member))
+    return _places(request, found, member, lambda: marks.remove_annotation(annotation=mark, actor=member))
+
+
+def _places(request: HttpRequest, found: ReviewCase, member: User, work: Callable[[], None]) -> HttpResponse:
+    """After a mark came or went: the marked places and the trail alone, for a page that stays as it is."""
+    if not _stays_on_page(request):
+        return _marked(request, found, member, "places", work)
+    context = _part_context(request, found, member, _refusal(work))
+    context |= {"media": found.job.media, "member": member}
+    return render(request, "review/_places_and_trail.html", context)
 
 
 @require_POST
-@login_required
+@requires(Permission.REVIEW)
 def thresholds(request: HttpRequest, pk: UUID) -> HttpResponse:
     found, member = _open(request, pk)
     form = ThresholdForm(request.POST)
@@ -359,33 +392,62 @@ def thresholds(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@requires(Permission.REVIEW_READ)
 def harsh(request: HttpRequest, pk: UUID) -> HttpResponse:
     found, member = _open(request, pk)
     is_harsh = request.POST.get("is_harsh") == "1"
-    return _marked(request, found, member, "", lambda: marks.mark_harsh(case=found, actor=member, is_harsh=is_harsh))
+    if not _stays_on_page(request):
+        return _marked(
+            request, found, member, "", lambda: marks.mark_harsh(case=found, actor=member, is_harsh=is_harsh)
+        )
+    marks.mark_harsh(case=found, actor=member, is_harsh=is_harsh)
+    context = {"case": found, "media": found.job.media, "veil": presentation.veil_for(found, _preference(member))}
+    query = urlencode(QueueFilter(request.GET, member).asked)
+    return render(request, "review/_veil.html", context | {"kept_query": query})
 
 
-def _marked(request: HttpRequest, found: ReviewCase, member: User, anchor: str, work: Any) -> HttpResponse:
+def _marked(
+    request: HttpRequest, found: ReviewCase, member: User, anchor: str, work: Callable[[], None]
+) -> HttpResponse:
     """Do `work`, tell what refused it, and go back to its place on the page of the case."""
+    if refused := _refusal(work):
+        messages.error(request, refused)
+    return _to_case(found, QueueFilter(request.GET, member), anchor)
+
+
+def _refusal(work: Callable[[], None]) -> str:
+    """Do `work`; what refused it, or blank. Whoever may not do it at all is told so by another page."""
     try:
         work()
     except DomainError as error:
         if error.status == 403:
             raise
-        messages.error(request, error.message)
-    return _to_case(found, QueueFilter(request.GET, member), anchor)
+        return error.message
+    return ""
+
+
+def _stays_on_page(request: HttpRequest) -> bool:
+    return bool(request.htmx)  # type: ignore[attr-defined]
+
+
+def _part_context(request: HttpRequest, found: ReviewCase, member: User, refused: str) -> dict[str, Any]:
+    return {
+        "case": found,
+        "sheet": presentation.case_page(found, found.job.result, member),
+        "refused": refused,
+        "kept_query": urlencode(QueueFilter(request.GET, member).asked),
+    }
 
 
 # From the page of an analysis -----------------------------------------------------------------------------------------
 
 
 @require_POST
-@login_required
+@requires(Permission.REVIEW_READ)
 def open_case(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Send an analysis to review by hand."""
     job = _job(request, pk)
-    member = _reader(request)
+    member = _member(request)
     wanted = request.POST.get("priority", "")
     priority = int(wanted) if wanted in {str(value) for value in Priority.values} else Priority.HIGH
     found = services.send_to_review(job=job, actor=member, priority=priority, note=request.POST.get("note", ""))
@@ -394,35 +456,34 @@ def open_case(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_GET
-@login_required
+@requires(Permission.APPEALS)
 @in_readers_zone
 def job_appeals(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The links that the person shown was given, and what came back."""
     job = _job(request, pk)
-    _reader(request)
     links = job.appeal_links.select_related("created_by").order_by("-created_at")
-    shown = [{"link": link, "url": request.build_absolute_uri(appeals.path(link))} for link in links]
+    shown = [{"link": link, "url": appeals.url_of(link)} for link in links]
     received = job.appeals.select_related("case").order_by("-created_at")
     context = {"job": job, "media": job.media, "links": shown, "received": received}
     return render(request, "review/job_appeals.html", context)
 
 
 @require_POST
-@login_required
+@requires(Permission.APPEALS)
 def make_appeal_link(request: HttpRequest, pk: UUID) -> HttpResponse:
     job = _job(request, pk)
-    member = _reader(request)
+    member = _member(request)
     days = services.settings_of(job.organization).appeal_days
     appeals.make_link(job=job, actor=member, days=days)
-    messages.success(request, "The link is ready. Send it to the person shown.")
+    messages.success(request, subject_in("The link is ready. Send it to the person shown.", job.media.kind))
     return redirect("review:job_appeals", pk=job.pk)
 
 
 @require_POST
-@login_required
+@requires(Permission.APPEALS)
 def revoke_appeal_link(request: HttpRequest, pk: UUID, link: UUID) -> HttpResponse:
     job = _job(request, pk)
-    member = _reader(request)
+    member = _member(request)
     found = get_object_or_404(AppealLink.objects.select_related("job__organization"), pk=link, job=job)
     appeals.revoke_link(link=found, actor=member)
     return redirect("review:job_appeals", pk=job.pk)
@@ -432,31 +493,33 @@ def revoke_appeal_link(request: HttpRequest, pk: UUID, link: UUID) -> HttpRespon
 
 
 @require_GET
-@login_required
+@requires(Permission.REVIEW_READ)
 @in_readers_zone
 def mentions(request: HttpRequest) -> HttpResponse:
     """Where somebody called this member; looking at the list is taking note of it."""
-    member = _reader(request)
-    called = Mention.objects.filter(user=member, note__case__organization=organization_of(request))
+    member = _member(request)
     found = list(
-        called.select_related("note__author", "note__case__job__media")
+        Mention.objects.visible_to(member)
+        .select_related("note__author", "note__case__job__media")
         .defer("note__case__job__media__info")
         .order_by("-created_at")[:100]
     )
+    hidden = marks.hidden_authors_of((mention.note.case for mention in found), member)
     for mention in found:
-        mention.is_secret = mention.note.author_id in marks.hidden_authors(mention.note.case, member)  # type: ignore[attr-defined]
-    response = render(request, "review/mentions.html", {"mentions": found})
+        mention.is_secret = mention.note.author_id in hidden.get(mention.note.case_id, ())  # type: ignore[attr-defined]
+    names = frozenset(user.get_username().lower() for user in marks.callable_members(organization_of(request)))
+    response = render(request, "review/mentions.html", {"mentions": found, "names": names})
     Mention.objects.filter(pk__in=[mention.pk for mention in found], seen_at=None).update(seen_at=timezone.now())
     return response
 
 
 @require_http_methods(["GET", "POST"])
-@login_required
+@requires(Permission.REVIEW_READ)
 def preferences(request: HttpRequest) -> HttpResponse:
-    member = _reader(request)
+    member = _member(request)
     form = PreferenceForm(request.POST or None, instance=_preference(member))
     if request.method == "POST" and form.is_valid():
-        form.save()
+        services.save_preferences(form.instance)
         messages.success(request, "Your preferences are saved.")
         return redirect("review:preferences")
     return render(request, "review/preferences.html", {"form": form})
@@ -466,14 +529,10 @@ def preferences(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@login_required
+@requires(Permission.REVIEW_STATISTICS)
 @in_readers_zone
 def figures(request: HttpRequest) -> HttpResponse:
     member = _member(request)
-    if member.role not in (Role.REVIEWER, Role.ADMIN, Role.DATA_SCIENTIST):
-        raise DomainError(
-            "These figures are for reviewers, data scientists and administrators.", "role_insufficient", 403
-        )
     wanted = request.GET.get("days", "")
     days = int(wanted) if wanted in {str(period) for period in PERIODS} else 30
     found = statistics(organization_of(request), member, days)
@@ -481,9 +540,9 @@ def figures(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@login_required
+@requires(Permission.REVIEW_RULES)
 def settings(request: HttpRequest) -> HttpResponse:
-    member = _administrator(request)
+    member = _member(request)
     organization = organization_of(request)
     form = SettingsForm(request.POST or None, instance=services.settings_of(organization))
     if request.method == "POST" and form.is_valid():
@@ -494,11 +553,11 @@ def settings(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@login_required
+@requires(Permission.REVIEW_PLANT)
 @in_readers_zone
 def known_items(request: HttpRequest) -> HttpResponse:
-    """Planted items, for administrators alone: whoever judges must not know them."""
-    member = _administrator(request)
+    """Planted items, behind a permission of their own: whoever judges must not know them."""
+    member = _member(request)
     form = KnownForm(request.POST or None, initial={"job": request.GET.get("job", "")})
     if request.method == "POST" and form.is_valid():
         try:
@@ -514,9 +573,9 @@ def known_items(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@requires(Permission.REVIEW_PLANT)
 def remove_known_item(request: HttpRequest, pk: UUID) -> HttpResponse:
-    member = _administrator(request)
+    member = _member(request)
     items = KnownItem.objects.filter(organization=organization_of(request)).select_related("job", "organization")
     planting.unplant(known=get_object_or_404(items, pk=pk), actor=member)
     return redirect("review:known_items")
@@ -530,27 +589,13 @@ def _member(request: HttpRequest) -> User:
     return request.user
 
 
-def _reader(request: HttpRequest) -> User:
-    """The signed-in member, when the role opens cases. Raises DomainError."""
-    member = _member(request)
-    marks.check_reader(member)
-    return member
-
-
-def _administrator(request: HttpRequest) -> User:
-    member = _member(request)
-    if member.role != Role.ADMIN:
-        raise DomainError("Only an administrator of your organisation may do this.", "role_insufficient", 403)
-    return member
-
-
 def _open(request: HttpRequest, pk: UUID) -> tuple[ReviewCase, User]:
     """A case that this member may read; whoever belongs elsewhere finds nothing."""
     cases = ReviewCase.objects.visible_to(request.user).select_related(
         "organization", "claimed_by", "opened_by", "job__media", "job__result__model_version"
     )
     found = get_object_or_404(cases, pk=pk)
-    return found, _reader(request)
+    return found, _member(request)
 
 
 def _job(request: HttpRequest, pk: UUID) -> Job:

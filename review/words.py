@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from detection.words import subject_in
+
 REASONS_REAL: dict[str, str] = {
     "compression": "Compression or re-saving misled the check",
     "ordinary_edit": "Ordinary filter, make-up or edit",
@@ -45,12 +47,17 @@ APPEAL_CHECKS: dict[str, str] = {
     "real": "The check found no sign that it was manipulated.",
     "inconclusive": "The check could not tell whether it was manipulated.",
 }
-APPEAL_KINDS: dict[str, str] = {"image": "A picture", "video": "A video", "audio": "A voice recording"}
+APPEAL_KINDS: dict[str, str] = {
+    "image": "A picture that may show you",
+    "video": "A video that may show you",
+    "audio": "A recording in which you may be heard",
+}
 
 EVENTS: dict[str, str] = {
     "job.started": "Analysis asked for",
     "job.completed": "Analysis completed",
     "job.feedback": "Feedback given",
+    "demo.dated": "Dated into the demo week; this log keeps the true times",
     "report.read": "Report read",
     "report.issued": "Report issued",
     "review.opened": "Case opened",
@@ -71,8 +78,12 @@ EVENTS: dict[str, str] = {
 }
 
 
-def reason_words(code: str) -> str:
-    return REASONS.get(code) or code.replace("_", " ").capitalize()
+def reason_words(code: str, kind: str) -> str:
+    return subject_in(REASONS.get(code) or code.replace("_", " ").capitalize(), kind)
+
+
+def reasons_for(reasons: dict[str, str], kind: str) -> dict[str, str]:
+    return {code: subject_in(sentence, kind) for code, sentence in reasons.items()}
 
 
 def event_words(action: str) -> str:

@@ -23,12 +23,6 @@ def rita(organization: Organization) -> User:
 
 
 @pytest.fixture
-def review_settings(organization: Organization) -> ReviewSettings:
-    """Nothing at random: tests that want a sample say so."""
-    return ReviewSettings.objects.create(organization=organization, audit_rate=0, second_opinion_rate=0)
-
-
-@pytest.fixture
 def open_case(organization: Organization, alice: User, review_settings: ReviewSettings) -> CaseMaker:
     """Make a finished analysis and open its case."""
 

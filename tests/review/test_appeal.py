@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from smtplib import SMTPServerDisconnected
 
 import pytest
 from django.core import mail
@@ -11,7 +12,10 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from accounts.models import AuditLog
+from deepfake import mails
+from deepfake.errors import TryLater
 from detection.models import Job
+from reports import reviewed
 from review import appeals, jobs, limits, services
 from review.models import Appeal, AppealLink, Priority, ReviewCase
 from tests import factories
@@ -35,7 +39,7 @@ def object_(client, link, text="I filmed this myself.", email=""):
     return client.post(appeals.path(link), {"text": text, "email": email})
 
 
-def test_an_analyst_makes_a_link(client, alice, vera, charlie, finished):
+def test_an_analyst_makes_a_link(client, alice, vera, charlie, finished, settings):
     url = reverse("review:make_appeal_link", args=[finished.pk])
     assert client.post(url).status_code == 302
     assert not AppealLink.objects.exists()
@@ -47,7 +51,7 @@ def test_an_analyst_makes_a_link(client, alice, vera, charlie, finished):
     assert client.get(url).status_code == 405
     page = client.post(url, follow=True).content.decode()
     link = AppealLink.objects.get()
-    assert f"http://testserver{appeals.path(link)}" in page
+    assert f"{settings.PUBLIC_URL}{appeals.path(link)}" in page
     assert round((link.expires_at - link.created_at) / timedelta(days=1)) == 30
     assert AuditLog.objects.filter(action="review.appeal_link_made", actor=alice).count() == 1
 
@@ -148,7 +152,7 @@ def test_tries_are_limited(client, link, monkeypatch):
     response = object_(client, link)
     assert 0 < int(response.headers["Retry-After"]) <= 3600
     monkeypatch.setattr(limits, "VIEWS_PER_HOUR", 1)
-    assert client.get(appeals.path(link)).status_code == 429
+    assert [client.get(appeals.path(link)).status_code for _ in range(2)] == [200, 429]
 
 
 def test_what_they_write_is_never_markup(client, bob, link):
@@ -176,6 +180,25 @@ def test_an_appeal_wants_an_answer(client, bob, link):
     assert (
         "Answer to the person who appealed" in client.get(ReviewCase.objects.get().get_absolute_url()).content.decode()
     )
+
+
+def test_all_that_a_decision_lacks_is_told_at_once_each_beside_its_field(client, bob, link):
+    object_(client, link)
+    case = ReviewCase.objects.get()
+    with pytest.raises(services.DomainError) as refused:
+        services.decide(case=case, actor=bob, opinion=services.Opinion("override", label="real"))
+    assert (refused.value.code, list(refused.value.fields)) == ("reason_required", ["reasons", "answer"])
+    client.force_login(bob)
+    page = client.post(f"{case.get_absolute_url()}decide/", {"outcome": "override_real", "reasons": "other"})
+    assert page.status_code == 400
+    form = page.content.decode().partition('id="decision-form"')[2].partition("</form>")[0]
+    note, answer = (
+        form.partition(f'<label for="decision-{name}">')[2].partition("<textarea")[0] for name in ("note", "answer")
+    )
+    assert "Say in the note what the other reason is." in note
+    assert "Somebody appealed: write the answer that they will read." in answer
+    assert form.count(" autofocus>") == 1
+    assert " autofocus>" in note
 
 
 def test_the_answer_is_under_the_same_link(client, bob, link):
@@ -222,6 +245,29 @@ def test_who_left_an_address_is_told_once(client, bob, link, settings):
     assert "Sorry." not in mail.outbox[0].body
 
 
+def test_a_mail_server_that_was_away_costs_nobody_the_news(client, bob, link, monkeypatch):
+    def away(*arguments, **options):
+        raise SMTPServerDisconnected
+
+    object_(client, link, email="subject@example.org")
+    services.decide(case=ReviewCase.objects.get(), actor=bob, opinion=opinion(answer="Sorry."))
+    pk = str(Appeal.objects.get().pk)
+    with monkeypatch.context() as patched:
+        patched.setattr(mails, "send_mail", away)
+        with pytest.raises(TryLater):
+            jobs.tell_appellant(pk)
+    jobs.tell_appellant(pk)
+    assert [message.to for message in mail.outbox] == [["subject@example.org"]]
+
+
+def test_nobody_is_led_to_a_page_that_is_gone(client, bob, link):
+    object_(client, link, email="subject@example.org")
+    services.decide(case=ReviewCase.objects.get(), actor=bob, opinion=opinion(answer="Sorry."))
+    appeals.revoke_link(link=link, actor=bob)
+    jobs.tell_appellant(str(Appeal.objects.get().pk))
+    assert mail.outbox == []
+
+
 def test_who_left_none_is_not(client, bob, link):
     object_(client, link)
     waiting = OrmQ.objects.count()
@@ -234,3 +280,27 @@ def test_the_page_says_what_people_decided(client, link, finished):
     page = client.get(appeals.path(link)).content.decode()
     assert "who find no sign that it was manipulated" in page
     assert "The check found signs" not in page
+
+
+def test_a_recording_has_a_speaker_and_shows_nobody(client, bob, link):
+    link.job.media.kind = "audio"
+    link.job.media.save()
+    public = client.get(appeals.path(link)).content.decode()
+    assert "A recording in which you may be heard was checked for Example Newsroom" in public
+    object_(client, link)
+    case = ReviewCase.objects.get()
+    assert case.grounds == ["The speaker, or somebody for them, objects to the verdict."]
+    services.claim(case=case, actor=bob)
+    client.force_login(bob)
+    page = client.get(case.get_absolute_url()).content.decode()
+    assert "The speaker confirms it" in page
+    links = client.get(reverse("review:job_appeals", args=[link.job_id])).content.decode()
+    assert "Link for the speaker" in links
+    given = opinion("override", reasons=("confirmed_by_subject",), answer="It is yours.")
+    services.decide(case=ReviewCase.objects.get(), actor=bob, opinion=given)
+    job = Job.objects.get(pk=link.job_id)
+    [said] = reviewed.review_of(job)["opinions"]
+    assert said["reasons"] == [{"code": "confirmed_by_subject", "words": "The speaker confirms it"}]
+    decided = client.get(case.get_absolute_url()).content.decode()
+    for text in (page, links, decided):
+        assert "erson shown" not in text

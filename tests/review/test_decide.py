@@ -194,6 +194,7 @@ def test_undo_puts_everything_back(client, case, bob):
     client.post(url)
     case.refresh_from_db()
     assert (case.state, case.outcome, case.label, case.closed_at) == ("open", "", "", None)
+    assert case.holder() == bob  # to give another opinion at once
     job = Job.objects.get(pk=case.job_id)
     assert (job.review_state, job.review_decision, job.review_label, job.reviewed_at) == ("open", "", "", None)
     actions = AuditLog.objects.filter(target_id=str(case.pk)).order_by("id").values_list("action", flat=True)
@@ -208,6 +209,7 @@ def test_undoing_a_first_opinion_that_waits_for_the_second(open_case, bob):
     decision = decide(case, bob)
     services.undo(decision=decision, actor=bob)
     assert ReviewCase.objects.get().state == "open"
+    assert ReviewCase.objects.get().holder() == bob
 
 
 def test_undoing_the_second_opinion(open_case, bob, rita):
@@ -233,15 +235,31 @@ def test_nobody_undoes_for_somebody_else(case, bob, who, request):
     assert refused.value.status == 403
 
 
-def test_undo_stops_where_a_colleague_went_on(open_case, bob, rita):
+def test_undo_stops_where_a_colleague_went_on(client, open_case, bob, rita):
     case = open_case(opinions_wanted=2)
     first = decide(case, bob)
+    client.force_login(bob)
+    page = client.get("/review/").text
+    assert reverse("review:undo", args=[first.pk]) in page
+    assert "It waits for a second opinion." in page
     services.claim(case=ReviewCase.objects.get(), actor=rita)
     with pytest.raises(DomainError, match="rita has had"):
         services.undo(decision=first, actor=bob)
+    assert "undo-bar" not in client.get("/review/").text  # what would be refused is not offered
     decide(case, rita)
     with pytest.raises(DomainError, match="A colleague has given an opinion since"):
         services.undo(decision=first, actor=bob)
+    assert "undo-bar" not in client.get("/review/").text
+
+
+def test_opinions_that_differ_are_told_as_open(client, open_case, bob, rita):
+    case = open_case(opinions_wanted=2)
+    decide(case, bob)
+    decide(case, rita, "override")
+    client.force_login(rita)
+    page = client.get(case.get_absolute_url()).text
+    assert "The opinions differ: a third person decides." in page
+    assert '<span class="state-mark">Escalated</span>' in page
 
 
 def test_undo_stops_where_the_analysis_is_in_review_again(case, bob):
@@ -297,6 +315,16 @@ def test_the_form_keeps_what_was_typed_when_somebody_was_faster(client, bob, rit
     assert "rita has had this case since" in page
     assert "A long thought" in page
     assert not Decision.objects.exists()
+
+
+def test_a_refused_form_comes_back_as_it_was_left(client, bob, case):
+    services.claim(case=case, actor=bob)
+    client.force_login(bob)
+    page = send(client, case, outcome="override_real", veil=["grey"]).content.decode()
+    reasons = page[page.index('class="reasons"') :]
+    assert reasons.index("Choose at least one reason") < reasons.index("Compression")
+    assert page.count("Choose at least one reason") == 1
+    assert "case-main coverable is-greyed" in page
 
 
 @pytest.mark.parametrize("sent", [{"outcome": ""}, {"helpfulness": "9"}, {"reasons": ["made up"]}])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 from datetime import timedelta
 
 import pytest
+from django.apps import apps
 from django.urls import reverse
 from django.utils import timezone
 
-from review import services
-from review.models import Decision, Priority, Reason, ReviewCase
+from detection.models import Job
+from review import marks, rules, services
+from review.models import Decision, Mention, Priority, Reason, ReviewCase, ReviewPreference
+from review.statistics import statistics
 from tests import factories
 from tests.review.conftest import opinion
 
@@ -178,6 +182,7 @@ def test_taking_the_next_goes_to_it_as_the_list_is_filtered(client, bob, open_ca
     assert response.headers["Location"] == f"{voice.get_absolute_url()}?kind=audio"
     voice.refresh_from_db()
     assert voice.claimed_by == bob
+    services.decide(case=voice, actor=bob, opinion=opinion())
     response = client.post("/review/take/?kind=audio", follow=True)
     assert "There is no free case here that you may judge." in response.content.decode()
 
@@ -236,8 +241,91 @@ def test_nobody_decides_in_bulk_for_others(client, alice, charlie, case, other_o
     assert not Decision.objects.exists()
 
 
+def test_a_bulk_decision_is_undone_as_long_as_any_of_it_can_be(client, bob, open_case):
+    cases = [open_case(), open_case()]
+    services.decide_many(cases=cases, actor=bob, opinion=opinion())
+    client.force_login(bob)
+    ground = rules.Ground(Reason.APPEAL, Priority.URGENT, "Somebody objects.")
+    for number, case in enumerate(cases):
+        assert "Undo all" in client.get(URL).text, number
+        services.open_case(job=case.job, grounds=[ground])
+    assert "Undo all" not in client.get(URL).text
+
+
 def test_only_ones_own_batch_is_undone(client, bob, rita, open_case):
     batch = services.decide_many(cases=[open_case()], actor=bob, opinion=opinion())
     client.force_login(rita)
     assert client.post(f"/review/batches/{batch.id}/undo/").status_code == 404
     assert Decision.objects.standing().count() == 1
+
+
+def test_the_main_menu_tells_reviewers_of_unread_mentions(client, bob, rita, open_case):
+    case = open_case()
+    marks.add_note(case=case, actor=rita, text="@bob, please look.")
+    client.force_login(bob)
+    assert "not read yet where you are mentioned: " in client.get("/").text
+    client.get(reverse("review:mentions"))
+    assert "not read yet where you are mentioned: " not in client.get("/").text
+
+
+def test_what_waits_for_its_deletion_is_counted_and_named_nowhere(client, bob, rita, open_case):
+    case = open_case()
+    marks.add_note(case=case, actor=rita, text="@bob, please look.")
+    Job.objects.filter(pk=case.job_id).update(deleted_at=timezone.now())
+    client.force_login(bob)
+    page = client.get("/").text
+    assert "not read yet where you are mentioned: " not in page
+    assert ", waiting: " not in page
+    assert case.job.media.filename not in client.get(reverse("review:mentions")).text
+    assert statistics(case.organization, bob, 30).waiting == 0
+
+
+def test_a_mention_stays_behind_with_the_organisation(bob, rita, open_case, other_organization):
+    marks.add_note(case=open_case(), actor=rita, text="@bob, please look.")
+    assert Mention.objects.unseen_by(bob).count() == 1
+    bob.organization = other_organization
+    assert Mention.objects.unseen_by(bob).count() == 0  # the page shows none, so the mark would never go
+
+
+@pytest.mark.parametrize(("veil", "calm"), [("all", True), ("harsh", False), ("off", False)])
+def test_the_list_covers_what_the_page_of_a_case_covers(client, bob, open_case, veil, calm):
+    cases = [open_case(), open_case()]
+    ReviewCase.objects.filter(pk=cases[1].pk).update(is_harsh=True)
+    preference = ReviewPreference.objects.create(user=bob, veil=veil)
+    client.force_login(bob)
+    shown = {case.pk: case.is_veiled for case in client.get(URL).context["page"].cases}
+    assert shown == {cases[0].pk: calm, cases[1].pk: True}, "a colleague's warning counts more"
+    assert client.get(URL).text.count("thumb is-covered") == 1 + calm
+    ReviewPreference.objects.filter(pk=preference.pk).update(blurs=False, greys=False)
+    assert "is-covered" not in client.get(URL).text
+
+
+def test_the_final_label_leads_a_decided_case_and_the_machines_stands_beside_it(client, bob, case):
+    services.decide(case=case, actor=bob, opinion=opinion("override"))
+    client.force_login(bob)
+    assert not client.get(URL, {"state": "decided", "label": "fake"}).context["page"].cases
+    row = client.get(URL, {"state": "decided", "label": "real"}).content.decode()
+    row = row.partition('<td role="cell" class="cell-verdict col-verdict">')[2].partition("</td>")[0]
+    assert 'class="verdict-badge is-real"' in row
+    assert "is-fake" not in row
+    assert "the machine read: fake, 91\N{NO-BREAK SPACE}%" in row
+    page = client.get(case.get_absolute_url()).content.decode().partition('id="machine-title"')[2]
+    first, _, rest = page.partition('class="small machine-word"')
+    assert 'class="verdict-badge is-real"' in first
+    assert 'class="verdict-badge is-fake"' in rest.partition("</p>")[0]
+
+
+def test_a_firm_verdict_close_to_a_threshold_says_so_in_the_queue_its_filter_and_for_cases_of_before(
+    client, bob, open_case
+):
+    for label, filename in (("fake", "firm.mp4"), ("inconclusive", "open.mp4")):
+        open_case(filename=filename, label=label)
+    migration = importlib.import_module("review.migrations.0006_cases_close_to_a_threshold")
+    migration.part(apps, None)
+    client.force_login(bob)
+    close = client.get(URL, {"reason": "close"})
+    assert names(close) == ["firm.mp4"]
+    assert '<span class="why">Close to a threshold</span>' in close.content.decode()
+    assert names(client.get(URL, {"reason": "uncertain"})) == ["open.mp4"]
+    migration.join(apps, None)
+    assert len(names(client.get(URL, {"reason": "uncertain"}))) == 2

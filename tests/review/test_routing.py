@@ -28,7 +28,7 @@ def test_an_inconclusive_verdict_opens_a_case(start, engine, run_next):  # noqa:
     job = run_next()
     case = ReviewCase.objects.get(job=job)
     assert (case.reason, case.priority, case.state) == (Reason.UNCERTAIN, Priority.NORMAL, "open")
-    assert case.grounds == ["The analysis reached no verdict."]
+    assert case.grounds == ["The analysis reached no verdict, at 50 %."]
     assert (case.due_at - case.opened_at).total_seconds() == 24 * 3600
     assert Job.objects.get(pk=job.pk).review_state == "open"
     assert AuditLog.objects.filter(action="review.opened", target_id=str(case.pk)).count() == 1

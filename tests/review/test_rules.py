@@ -35,18 +35,32 @@ def test_a_clear_verdict_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    ("label", "score", "is_uncertain"),
+    ("label", "score", "reason"),
     [
-        ("inconclusive", 0.5, True),
-        ("inconclusive", None, True),
-        ("fake", 0.74, True),
-        ("fake", 0.76, False),
-        ("real", 0.26, True),
-        ("real", 0.2, False),
+        ("inconclusive", 0.5, Reason.UNCERTAIN),
+        ("inconclusive", None, Reason.UNCERTAIN),
+        ("inconclusive", 0.35, Reason.UNCERTAIN),
+        ("inconclusive", 0.34, None),
+        ("fake", 0.74, Reason.CLOSE),
+        ("fake", 0.76, None),
+        ("real", 0.26, Reason.CLOSE),
+        ("real", 0.2, None),
     ],
 )
-def test_uncertain(label, score, is_uncertain):
-    assert (reasons(result(label, score), [], own(), JOB) == [Reason.UNCERTAIN]) is is_uncertain
+def test_no_verdict_and_one_close_to_a_threshold_are_told_apart(label, score, reason):
+    assert reasons(result(label, score), [], own(), JOB) == ([reason] if reason else [])
+
+
+def test_uncertain_says_how_near_and_to_what():
+    assert rules.uncertainty(result("fake", 0.74), own()).sentence == (
+        "The score, 74 %, lies close to a threshold: fake from 70 %."
+    )
+    assert rules.uncertainty(result("real", 0.26), own()).sentence.endswith("real below 30 %.")
+
+
+def test_from_which_chance_an_inconclusive_verdict_is_looked_at_is_a_rule():
+    assert reasons(result("inconclusive", 0.1), [], own(uncertain_from=0), JOB) == [Reason.UNCERTAIN]
+    assert reasons(result("inconclusive", 0.6), [], own(uncertain_from=0.7), JOB) == []
 
 
 def test_uncertain_can_be_switched_off():
@@ -124,7 +138,25 @@ def test_two_samples_are_independent():
     ],
 )
 def test_reading_under_other_thresholds(fields, fake_at, real_below, label):
-    assert rules.reading(result(**fields), fake_at, real_below) == label
+    assert rules.reading(result(**fields), fake_at, real_below).label == label
+
+
+@pytest.mark.parametrize(
+    ("fields", "fake_at", "real_below", "label", "piece"),
+    [
+        ({"interval_low": 0.6, "interval_high": 0.95}, 0.5, 0.3, "fake", ""),
+        ({"interval_low": 0.6, "interval_high": 0.95}, 0.7, 0.3, "fake", "weak verdict"),
+        ({"interval_low": 0.3, "interval_high": 0.95}, 0.7, 0.2, "inconclusive", "too far back"),
+        ({"score": 0.1, "interval_low": 0.0, "interval_high": 0.3}, 0.8, 0.2, "real", "weak verdict"),
+        ({"score": 0.1, "interval_low": 0.0, "interval_high": 0.6}, 0.8, 0.2, "inconclusive", "too far back"),
+        ({"score": 0.1, "interval_low": 0.0, "interval_high": 0.15}, 0.8, 0.2, "real", ""),
+    ],
+)
+def test_a_reading_respects_its_interval_as_the_engine_does(monkeypatch, fields, fake_at, real_below, label, piece):
+    monkeypatch.setattr(rules, "clear_margin", lambda: 0.3)
+    found = rules.reading(result(**fields), fake_at, real_below)
+    assert found.label == label
+    assert (piece in found.words) if piece else found.words == ""
 
 
 # Where a case stands --------------------------------------------------------------------------------------------------

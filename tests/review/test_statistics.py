@@ -47,7 +47,11 @@ def test_what_people_changed_per_model_version(organization, bob, rita, administ
     judge(open_case(), (bob, "override"))
     judge(open_case(), (bob, "confirm"))
     judge(open_case(opinions_wanted=2), (bob, "confirm"), (rita, "override"), (administrator, "override"))
-    row = statistics(organization, administrator, 30).effects[0]
+    judge(open_case(opinions_wanted=2), (bob, "override"))  # waits for its second opinion
+    judge(open_case(), (bob, "escalate"))
+    found = statistics(organization, administrator, 30)
+    assert sum(row.judged for row in found.effects) == found.closed == 3
+    row = found.effects[0]
     assert (row.model_version, row.judged, row.changed) == ("ensemble-test", 3, 2)
     assert row.directions == (("Fake", "Real", 2),)
 
@@ -143,6 +147,7 @@ RULES = {
     "opens_uncertain": "on",
     "audit_percent": "5",
     "second_percent": "20",
+    "from_percent": "50",
     "margin_percent": "4",
     "gap_percent": "70",
     "sla_urgent_h": "2",

@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         since = timezone.now() - timedelta(days=options["days"])
         results = InferenceResult.objects.filter(
-            job__status="completed", job__review_state="", job__finished_at__gte=since
+            job__status="completed", job__is_sandbox=False, job__review_state="", job__finished_at__gte=since
         )
         opened = 0
         for result in results.select_related("job__organization").order_by("pk").iterator(chunk_size=500):
