@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
@@ -11,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.authentication import member_of
+from deepfake.admin_site import ReadOnlyAdmin
 from deepfake.errors import DomainError
 from reports import services
 from reports.models import ReportIssue, ReportSettings
@@ -21,7 +20,7 @@ class RevokeForm(ActionForm):
 
 
 @admin.register(ReportIssue)
-class ReportIssueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ReportIssueAdmin(ReadOnlyAdmin):
     """What was issued stays as it was; it can only be taken back."""
 
     list_display = ("public_id", "organization", "format", "label", "issued_at", "key_id", "revoked_at")
@@ -30,15 +29,6 @@ class ReportIssueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("sha256", "json_sha256", "media_sha256", "key_id")
     action_form = RevokeForm
     actions = ("revoke",)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @admin.action(description="Take back, with the reason given", permissions=["view"])
     def revoke(self, request: HttpRequest, chosen: QuerySet[ReportIssue]) -> None:

@@ -12,16 +12,22 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
-from accounts.authentication import HasScope, api_key_of, member_of, organization_of
+from accounts.authentication import HasScope, api_key_of, member_of, organization_of, world_of
+from detection.api_limits import LimitedView
 from detection.models import Job
 from reports import downloads, services
-from reports.api_examples import REPORT_EXAMPLE
+from reports.api_examples import PROBLEM_EXAMPLES, REPORT_EXAMPLE
+
+COSTLY = ("pdf", "bundle")
 
 
-class ReportView(APIView):
+class ReportView(LimitedView):
     permission_classes = [HasScope("detect:read")]
+
+    def limit_family_of(self, request: Request) -> str:
+        """PDF and bundles are rendered and signed; the others are read."""
+        return "reports" if request.query_params.get("format") in COSTLY else "reads"
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
         # `format` is ours to read here: errors stay JSON whatever was asked for.
@@ -47,10 +53,28 @@ class ReportView(APIView):
                 examples=[OpenApiExample("A signed report", value=REPORT_EXAMPLE, response_only=True)],
             ),
             (200, "application/pdf"): OpenApiResponse(
-                OpenApiTypes.BINARY, description="The report to print, signed, with the signed JSON attached."
+                OpenApiTypes.BINARY,
+                description="The report to print, signed, with the signed JSON attached.",
+                examples=[OpenApiExample("A file", value="%PDF-1.7…", response_only=True)],
             ),
-            (200, "application/zip"): OpenApiResponse(OpenApiTypes.BINARY, description="The evidence bundle."),
-            (200, "text/html"): OpenApiResponse(OpenApiTypes.STR, description="A page to read; not signed."),
+            (200, "application/zip"): OpenApiResponse(
+                OpenApiTypes.BINARY,
+                description="The evidence bundle.",
+                examples=[OpenApiExample("A file", value="PK…", response_only=True)],
+            ),
+            (200, "text/html"): OpenApiResponse(
+                OpenApiTypes.STR,
+                description="A page to read; not signed.",
+                examples=[OpenApiExample("A page", value="<!doctype html>…", response_only=True)],
+            ),
+            **{
+                (status, "application/problem+json"): OpenApiResponse(
+                    OpenApiTypes.OBJECT,
+                    description=meaning,
+                    examples=[OpenApiExample("Problem", value=example, response_only=True)],
+                )
+                for status, meaning, example in PROBLEM_EXAMPLES
+            },
         },
         tags=["reports"],
     )
@@ -58,7 +82,7 @@ class ReportView(APIView):
         organization = organization_of(request)
         wanted = request.query_params.get("format", "json")
         services.check_format(wanted)
-        jobs = services.for_report(Job.objects.visible_to(organization))
+        jobs = services.for_report(Job.objects.visible_to(organization).of_world(world_of(request)))
         job = get_object_or_404(jobs, pk=_uuid(job_id))
         actor, api_key = member_of(request), api_key_of(request)
         if wanted == services.PAGE_FORMAT:

@@ -29,3 +29,35 @@ REPORT_EXAMPLE: dict[str, Any] = {
         "value": "c2lnbmF0dXJlIG9mIDY0IGJ5dGVzIGluIEJhc2U2NCwgd2hpY2ggaXMgODggY2hhcmFjdGVycw==",
     },
 }
+
+
+def _problem(status: int, title: str, code: str, detail: str) -> dict[str, Any]:
+    return {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": "4f2e9c1ab0d14a7c",
+        "fields": {},
+    }
+
+
+# Status, what it means, and how it looks.
+PROBLEM_EXAMPLES: tuple[tuple[int, str, dict[str, Any]], ...] = (
+    (
+        400,
+        "There is no report in that format.",
+        _problem(400, "Bad Request", "format_unknown", "format must be one of pdf, json, bundle, html."),
+    ),
+    (
+        409,
+        "The analysis has no result yet.",
+        _problem(409, "Conflict", "report_not_ready", "There is no report yet: this analysis is running."),
+    ),
+    (
+        410,
+        "The original is no longer stored, so there is no bundle.",
+        _problem(410, "Gone", "original_gone", "The original file is no longer stored."),
+    ),
+)

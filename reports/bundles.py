@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepfake import storage
+from deepfake import signing, storage
 from deepfake.errors import DomainError
 from detection.models import ExplanationArtifact, Job
-from reports import canonical, seals, signing
+from reports import canonical, seals
 from reports.services import Issued
 
 SCHEMA = "deepfake-bundle/1"

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -16,7 +15,8 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from accounts.authentication import organization_of
-from accounts.models import Organization, Role, User
+from accounts.models import Organization, User
+from accounts.permissions import Permission, requires
 from deepfake.reader_zone import in_readers_zone
 from detection.models import JobStatus, Label, MediaKind, ReviewOutcome
 from reports import dashboard_charts as charts
@@ -27,14 +27,14 @@ REFRESH_S = 10
 
 
 @require_GET
-@login_required
+@requires(Permission.VIEW)
 @in_readers_zone
 def dashboard(request: HttpRequest) -> HttpResponse:
     return render(request, "reports/dashboard.html", _context(request))
 
 
 @require_GET
-@login_required
+@requires(Permission.VIEW)
 @in_readers_zone
 def panel(request: HttpRequest) -> HttpResponse:
     """The figures alone, for refreshing."""
@@ -60,7 +60,7 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         "hosts": [(host or "no host", n, to_list(domain=host) if host else "") for host, n in found.hosts],
         "uploaders": _uploaders(found, organization, viewer, to_list),
         "latency": _latency(found, to_list),
-        "review": _review(found, viewer),
+        "review": _review(found, period, viewer),
         "waiting_s": (timezone.now() - found.oldest_at).total_seconds() if found.oldest_at else None,
         "links": {
             "all": to_list(),
@@ -68,6 +68,7 @@ def _context(request: HttpRequest) -> dict[str, Any]:
             "running": _anytime(status=JobStatus.RUNNING),
             "failed": to_list(status=JobStatus.FAILED),
         },
+        "models": [(name, n, to_list(model=name)) for name, n in found.models],
         "failed": found.states.get(JobStatus.FAILED, 0),
         "top": TOP,
     }
@@ -85,6 +86,12 @@ class _Links:
     def on(self, first: Any, last: Any, **query: str) -> str:
         return _anytime(**query, since=first.isoformat(), until=last.isoformat())
 
+    def part(self, moment: datetime, period: Period, **query: str) -> str:
+        """One hour or one day of the period."""
+        if period.is_hourly:
+            return _anytime(**query, hour=f"{moment:%Y-%m-%dT%H:%M}")
+        return self.on(moment.date(), moment.date(), **query)
+
 
 def _anytime(**query: str) -> str:
     return f"{reverse('detection:analyses')}?{urlencode(query)}"
@@ -101,12 +108,8 @@ def _load(found: Figures, period: Period, to_list: _Links) -> dict[str, Any]:
     present = [kind for kind in KINDS if any(part.get(kind) for part in found.load)]
     rows = []
     for moment, label, counts in zip(starts, labels, found.load, strict=True):
-        day = moment.date()
-        cells = [
-            (counts.get(kind, 0), "" if period.is_hourly or not kind else to_list.on(day, day, kind=kind))
-            for kind in present
-        ]
-        rows.append((label, cells, sum(counts.values()), "" if period.is_hourly else to_list.on(day, day)))
+        cells = [(counts.get(kind, 0), to_list.part(moment, period, kind=kind) if kind else "") for kind in present]
+        rows.append((label, cells, sum(counts.values()), to_list.part(moment, period)))
     busiest = max(rows, key=lambda row: row[2])
     return {
         "bars": bars,
@@ -166,26 +169,24 @@ def _verdicts(found: Figures, to_list: _Links) -> dict[str, Any]:
 
 
 def _uploaders(found: Figures, organization: Organization, viewer: User, to_list: _Links) -> list[tuple[str, int, str]]:
-    """Names of colleagues, and links that would name them, are for administrators, as on the page of review statistics.
-
-    Services are no people; the list keeps those of all keys together.
-    """
+    """How much each colleague sent is for those who may see names; others see one sum. Services are no people."""
     people = User.objects.filter(organization=organization, pk__in=[row[0] for row in found.uploaders if row[0]])
     names = {user.pk: user.get_full_name() or user.get_username() for user in people}
-    numbers = {pk: number for number, pk in enumerate(sorted(names), 1)}
-    rows = []
+    is_told = viewer.may(Permission.NAMES)
+    rows, colleagues = [], 0
     for user, key, key_name, n in found.uploaders:
         if user is None:
-            rows.append((f"{key_name} (API)" if key else "Nobody named", n, to_list(uploader="api")))
+            link = to_list(key=str(key)) if key else to_list(uploader="api")
+            rows.append((f"{key_name} (API)" if key else "Nobody named", n, link))
         elif user == viewer.pk:
             rows.append((f"{names[user]} (you)", n, to_list(uploader=str(user))))
-        elif user not in names:
-            rows.append(("Former member", n, ""))
-        elif viewer.role == Role.ADMIN:
+        elif not is_told:
+            colleagues += n
+        elif user in names:
             rows.append((names[user], n, to_list(uploader=str(user))))
         else:
-            rows.append((f"Member {numbers[user]}", n, ""))
-    return rows
+            rows.append(("Former member", n, ""))
+    return sorted([*rows, ("Colleagues", colleagues, "")] if colleagues else rows, key=lambda row: -row[1])
 
 
 def _latency(found: Figures, to_list: _Links) -> list[dict[str, Any]]:
@@ -196,9 +197,9 @@ def _latency(found: Figures, to_list: _Links) -> list[dict[str, Any]]:
     ]
 
 
-def _review(found: Figures, viewer: User) -> dict[str, Any]:
+def _review(found: Figures, period: Period, viewer: User) -> dict[str, Any]:
     """Counts are everybody's; the queue opens to those whose role lets them in."""
-    queue = reverse("review:queue") if viewer.can_submit else ""
+    queue = reverse("review:queue") if viewer.may(Permission.REVIEW_READ) else ""
 
     def link(**query: str) -> str:
         return f"{queue}?{urlencode(query)}" if queue else ""
@@ -212,6 +213,7 @@ def _review(found: Figures, viewer: User) -> dict[str, Any]:
             for reason, n, late in found.reasons
         ],
         "decisions": [(str(outcome.label), decisions[outcome]) for outcome in ReviewOutcome if decisions.get(outcome)],
-        "decided": sum(decisions.values()),
-        "decided_link": link(state="decided"),
+        "opinions": sum(decisions.values()),
+        "decided": found.decided_cases,
+        "decided_link": link(state="decided", since=period.first.isoformat()),
     }

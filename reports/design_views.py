@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from accounts.permissions import members_only
 from detection.models import InferenceResult, JobStatus, Label
 from reports import dashboard_charts as charts
 
@@ -42,7 +42,7 @@ NOTICES = (
 
 
 @require_GET
-@login_required
+@members_only
 def design(request: HttpRequest) -> HttpResponse:
     return render(request, "reports/design.html", {"themes": ("light", "dark"), **_specimens()})
 

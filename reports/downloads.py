@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 from asgiref.sync import sync_to_async
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.http import content_disposition_header
+from django.utils.text import slugify
 
 from accounts.models import ApiKey, User
 from detection.models import Job
@@ -18,6 +21,7 @@ CONTENT_TYPES = {
     ReportFormat.PDF: "application/pdf",
     ReportFormat.BUNDLE: "application/zip",
 }
+MOST_OF_A_NAME = 60
 SUFFIXES = {ReportFormat.JSON: "json", ReportFormat.PDF: "pdf", ReportFormat.BUNDLE: "zip"}
 
 
@@ -34,15 +38,17 @@ def response(*, job: Job, wanted: str, actor: User | None = None, api_key: ApiKe
         answer = StreamingHttpResponse(off_the_loop(pieces), content_type=CONTENT_TYPES[kind])
     else:
         answer = HttpResponse(issued.pdf or issued.json, content_type=CONTENT_TYPES[kind])
-    answer["Content-Disposition"] = f'attachment; filename="{file_name(job, kind)}"'
+    answer["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=file_name(job, kind))
     answer["X-Report-Id"] = issued.issue.public_id
     answer["Cache-Control"] = "private, no-store"
     return answer
 
 
 def file_name(job: Job, kind: ReportFormat) -> str:
+    """What people tell two hundred reports a day apart by: the item's name, where it has one, and the analysis's id."""
     name = "evidence" if kind == ReportFormat.BUNDLE else "report"
-    return f"{name}-{job.public_id}.{SUFFIXES[kind]}"
+    item = slugify(Path(job.media.filename).stem, allow_unicode=True)[:MOST_OF_A_NAME].strip("-_")
+    return "-".join(part for part in (name, item, f"{job.public_id}.{SUFFIXES[kind]}") if part)
 
 
 async def off_the_loop(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.authentication import member_of, organization_of
-from deepfake.errors import DomainError
+from accounts.permissions import Permission, requires
 from deepfake.reader_zone import in_readers_zone
 from reports import services
 from reports.models import ReportIssue
@@ -21,7 +20,7 @@ PAGE_SIZE = 50
 
 
 @require_GET
-@login_required
+@requires(Permission.VIEW)
 @in_readers_zone
 def issues(request: HttpRequest) -> HttpResponse:
     q = request.GET.get("q", "")[:200]
@@ -29,17 +28,15 @@ def issues(request: HttpRequest) -> HttpResponse:
     found = found.select_related("job__media", "issued_by", "api_key")
     page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
     member = member_of(request)
-    context = {"page": page, "q": q, "may_revoke": member is not None and member.can_review}
+    context = {"page": page, "q": q, "may_revoke": member is not None and member.may(Permission.REPORTS_REVOKE)}
     return render(request, "reports/issues.html", context)
 
 
 @require_POST
-@login_required
+@requires(Permission.REPORTS_REVOKE)
 def revoke(request: HttpRequest, pk: UUID) -> HttpResponse:
     issue = get_object_or_404(ReportIssue.objects.visible_to(organization_of(request)), pk=pk)
     member = member_of(request)
-    if member is None or not member.can_review:
-        raise DomainError("Only reviewers and administrators take reports back.", "role_insufficient", status=403)
     services.revoke(issue=issue, reason=request.POST.get("reason", ""), actor=member)
     messages.success(request, "The report was taken back. Whoever verifies it is told so, with your reason.")
     return redirect("reports:issues")

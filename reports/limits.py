@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
-
-from django.core.cache import cache
 from django.http import HttpRequest
 
 from accounts import audit
+from deepfake import rate_limits
+from deepfake.rate_limits import Bucket
 
 WINDOW_S = 600
 VIEWS = 120  # per address and window
@@ -19,13 +17,5 @@ MAX_JSON_BYTES = 4_000_000  # likewise; canonical form costs far more a byte tha
 
 def wait_s(name: str, request: HttpRequest, limit: int) -> int:
     """Count one call; return 0 when it may go on, else the seconds until it may be tried again."""
-    now = time.time()
-    who = hashlib.sha256((audit.client_ip(request) or "unknown").encode()).hexdigest()[:32]
-    key = f"verify-limit:{name}:{who}:{int(now // WINDOW_S)}"
-    cache.add(key, 0, timeout=2 * WINDOW_S)
-    try:
-        used = cache.incr(key)
-    except ValueError:  # evicted between the two calls
-        cache.set(key, 1, timeout=2 * WINDOW_S)
-        used = 1
-    return 0 if used <= limit else WINDOW_S - int(now % WINDOW_S)
+    who = audit.client_ip(request) or "unknown"
+    return rate_limits.wait_s(Bucket(f"verify:{name}:{who}", size=limit, per_second=limit / WINDOW_S))

@@ -31,13 +31,13 @@ def of_verdict(kind: str, model_version: str) -> dict[str, Any] | None:
     return measured | counts | {"decided": round(found["coverage"] * found["n"])}
 
 
-def of_branch(name: str, sha256: str) -> list[dict[str, str]]:
-    """Return the headline rows of a branch's card, as text, when the card is that of the weights with this digest."""
+def of_branch(name: str, sha256: str) -> list[dict[str, Any]]:
+    """Return the headline rows of a branch's card when the card is that of the weights with this digest."""
     spec = registry.BRANCHES.get(name)
     if spec is None or pipeline.digest_of(spec) != sha256:
         return []
     tables = cards.figures(name)
-    return [_row(row) for row in _own_rows(tables[0]["rows"])] if tables else []
+    return [cards.numbers(row) for row in _own_rows(tables[0]["rows"])] if tables else []
 
 
 @lru_cache(maxsize=1)
@@ -51,13 +51,6 @@ def _cross_validated() -> Mapping[str, Any]:
 def _own_rows(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     own = [row for row in rows if OWN_ROW in next(iter(row.values()), "")]
     return (own or rows)[:MAX_ROWS]
-
-
-def _row(row: Mapping[str, str]) -> dict[str, str]:
-    """One line of a card in four columns; some cards write the interval beside the figure."""
-    figure, _, interval = row.get("AUROC", "").partition(" (")
-    interval = interval.rstrip(")") or next((text for name, text in row.items() if name.startswith("95 %")), "")
-    return {"set": next(iter(row.values()), ""), "auroc": figure, "interval": interval, "eer": row.get("EER", "")}
 
 
 def _rounded(value: Any) -> Any:

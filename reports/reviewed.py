@@ -7,6 +7,7 @@ from typing import Any
 from detection.models import Job
 from reports.models import ReportSettings
 from reports.moments import moment
+from review import services as review
 from review.models import CaseThresholds, Decision, Note, ReviewCase
 from review.words import reason_words
 
@@ -27,10 +28,10 @@ def review_of(job: Job) -> dict[str, Any] | None:
         "decision": job.review_decision or None,
         "label": job.review_label or None,
         "decided_at": moment(job.reviewed_at),
-        "opinions": _opinions(closed, _prints_names(job)) if closed else [],
+        "opinions": _opinions(closed, _prints_names(job), job.media.kind) if closed else [],
         "notes_count": Note.objects.filter(case__job=job, decision__undone_at=None).count(),
         "case_id": case.public_id if case else None,
-        "thresholds_of_case": _own_thresholds(case),
+        "thresholds_of_case": _own_thresholds(case, job),
     }
     return found
 
@@ -40,12 +41,12 @@ def _prints_names(job: Job) -> bool:
     return own is not None and own.names_reviewers
 
 
-def _opinions(case: ReviewCase, names: bool) -> list[dict[str, Any]]:
-    decisions = case.decisions.filter(undone_at=None).select_related("reviewer").order_by("created_at")
-    return [_opinion(decision, names) for decision in decisions]
+def _opinions(case: ReviewCase, names: bool, kind: str) -> list[dict[str, Any]]:
+    decisions = case.decisions.filter(undone_at=None).select_related("reviewer__custom_role").order_by("created_at")
+    return [_opinion(decision, names, kind) for decision in decisions]
 
 
-def _opinion(decision: Decision, names: bool) -> dict[str, Any]:
+def _opinion(decision: Decision, names: bool, kind: str) -> dict[str, Any]:
     reviewer = decision.reviewer
     return {
         "round": decision.round,
@@ -53,13 +54,16 @@ def _opinion(decision: Decision, names: bool) -> dict[str, Any]:
         "outcome": decision.outcome,
         "outcome_words": decision.get_outcome_display(),
         "label": decision.label or None,
-        "reasons": [{"code": code, "words": reason_words(code)} for code in decision.reasons],
-        "role": reviewer.get_role_display(),
+        "reasons": [{"code": code, "words": reason_words(code, kind)} for code in decision.reasons],
+        "role": reviewer.role_name,
         "name": (reviewer.get_full_name() or reviewer.get_username()) if names else None,
         "at": moment(decision.created_at),
     }
 
 
-def _own_thresholds(case: ReviewCase | None) -> dict[str, float] | None:
+def _own_thresholds(case: ReviewCase | None, job: Job) -> dict[str, Any] | None:
     own = CaseThresholds.objects.filter(case=case, withdrawn_at=None).first() if case else None
-    return {"fake": own.fake_at, "real": own.real_below} if own else None
+    if own is None:
+        return None
+    read = review.reading_under(job.result, own)
+    return {"fake": own.fake_at, "real": own.real_below, "reading": read.label, "reading_words": read.words}

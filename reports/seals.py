@@ -14,11 +14,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
+from deepfake.signing import ALGORITHM, Keyring, PublicKey, Signer
 from reports import canonical
-from reports.signing import ALGORITHM, Keyring, PublicKey, Signer
 
 REPORT_SCHEMAS = "deepfake-report/"
 PDF_MARK = b"%Deepfake-Report-Signature"
@@ -27,6 +28,8 @@ _PDF_TRAILER = re.compile(
     rb"%Value ([A-Za-z0-9+/]{86}==)\nstartxref\n(\d{1,12})\n%%EOF\n\Z"
 )
 _TRAILER_BYTES = 512  # longer than any trailer
+_EMBEDDED = re.compile(rb"/EmbeddedFile\b.{0,300}?\bstream\r?\n", re.DOTALL)
+MAX_ATTACHED_BYTES = 20_000_000
 _STARTXREF = re.compile(rb"startxref\s+(\d+)\s+%%EOF\s*\Z")
 
 
@@ -46,7 +49,7 @@ class Checked:
     format: str  # "json" | "pdf"
     report_id: str
     key: PublicKey
-    report: dict[str, Any] | None  # what a JSON report says; None for a PDF
+    report: dict[str, Any] | None  # what it says; of a PDF what its attachment says, None where it carries none
 
 
 # Sealing --------------------------------------------------------------------------------------------------------------
@@ -127,7 +130,20 @@ def check_pdf(data: bytes, keys: Keyring) -> Checked:
     key = _known(found.group(2).decode(), ALGORITHM, keys)
     message = data[: found.start(3)] + data[found.end(3) :]
     _verify(key, message, _decoded(found.group(3).decode()))
-    return Checked("pdf", found.group(1).decode(), key, None)
+    report_id = found.group(1).decode()
+    return Checked("pdf", report_id, key, _attached_report(data, report_id, keys))
+
+
+def _attached_report(pdf: bytes, report_id: str, keys: Keyring) -> dict[str, Any] | None:
+    """The signed JSON inside a PDF whose own signature holds; it has a signature too, so nothing here is believed."""
+    for start in (match.end() for match in _EMBEDDED.finditer(pdf)):
+        try:
+            checked = check_json(zlib.decompressobj().decompress(pdf[start:], MAX_ATTACHED_BYTES), keys)
+        except (zlib.error, SealBroken):
+            continue
+        if checked.report_id == report_id:
+            return checked.report
+    return None
 
 
 def _why_no_trailer(data: bytes) -> tuple[str, str]:

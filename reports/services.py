@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -14,9 +15,10 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.models import ApiKey, User
+from deepfake import signing
 from deepfake.errors import DomainError
 from detection.models import Job
-from reports import document, render, seals, signing
+from reports import document, render, seals
 from reports.models import ReportFormat, ReportIssue
 
 PAGE_FORMAT = "html"
@@ -33,6 +35,13 @@ class Issued:
     json: bytes
     pdf: bytes
     signer: signing.Signer  # for what goes out with it: a bundle's manifest is signed with the same key
+
+
+def audit_heads() -> Iterator[str]:
+    """Hashes of the audit chain that issued reports carry and were recorded under, the newest first."""
+    newest = ReportIssue.objects.order_by("-issued_at", "-id").values_list("audit_hash", "audit_head")
+    for pair in newest.iterator(chunk_size=500):
+        yield from pair
 
 
 def for_report(jobs: QuerySet[Job]) -> QuerySet[Job]:

@@ -13,8 +13,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
+from accounts.permissions import public
+from deepfake import signing
 from deepfake.reader_zone import in_readers_zone
-from reports import limits, seals, services, signing
+from reports import limits, seals, services
 from reports.models import ReportIssue
 
 SLACK_BYTES = 100_000  # what a multipart body has around its file
@@ -32,6 +34,7 @@ class FileCheck:
 
 # Nothing is changed by this form and nobody is signed in for it; and the token would have the whole body read before
 # the limit on its size can be enforced.
+@public("whoever holds a report may check it; nothing is told that the report itself does not say")
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
@@ -63,20 +66,32 @@ def _told(issue: ReportIssue | None) -> dict[str, Any]:
 
 
 ZIP_MARK = b"PK\x03\x04"
+PDF_MARK, PDF_MARK_WITHIN = b"%PDF-", 1024  # where readers of PDF look for it
+HASH_IT_YOURSELF = (
+    "Compute its SHA-256 on your own machine (`sha256sum FILE`, on Windows `certutil -hashfile FILE SHA256`) and "
+    "compare it with the one of the examined file."
+)
 
 
 def _examined(request: HttpRequest, issue: ReportIssue | None) -> FileCheck:
     """Check the file that was sent; it is read from the request and kept nowhere."""
-    too_large = FileCheck("error", "This file is too large", "Reports are far smaller. Choose the PDF or JSON itself.")
+    advice = "Reports are far smaller. Choose the PDF or JSON itself."
+    if issue is not None:
+        advice += f" If it is the examined item that you hold: {HASH_IT_YOURSELF[0].lower()}{HASH_IT_YOURSELF[1:]}"
+    too_large = FileCheck("error", "This file is too large", advice)
     announced = request.META.get("CONTENT_LENGTH") or ""
     if announced.isdigit() and int(announced) > limits.MAX_FILE_BYTES + SLACK_BYTES:
         return too_large
     file: UploadedFile[bytes] | None = request.FILES.get("file")
     if file is None:
-        return FileCheck("error", "No file was chosen", "Choose the PDF or JSON report that you were given.")
+        return FileCheck("error", "No file was chosen", "Choose the file that you were given.")
     if (file.size or 0) > limits.MAX_FILE_BYTES:
         return too_large
     data = file.read()
+    # The address of the report tells its holder this digest anyway. Nowhere else is it looked up: a stranger is not
+    # told of a file whether somebody had it examined.
+    if issue is not None and hashlib.sha256(data).hexdigest() == issue.media_sha256:
+        return _the_item(issue)
     if data.startswith(ZIP_MARK):
         return FileCheck(
             "warning",
@@ -84,13 +99,57 @@ def _examined(request: HttpRequest, issue: ReportIssue | None) -> FileCheck:
             "Unpack it and choose the report.pdf or report.json in it. The whole zip is checked by "
             "`manage.py verify_report`, and `manage.py reproduce` runs it again.",
         )
-    if len(data) > limits.MAX_JSON_BYTES and not data.startswith(b"%PDF-"):
+    is_pdf = PDF_MARK in data[:PDF_MARK_WITHIN]
+    if not is_pdf and not _may_be_json(data):
+        return _neither(issue)
+    if len(data) > limits.MAX_JSON_BYTES and not is_pdf:
         return too_large
     try:
         checked = seals.check(data, signing.keyring())
     except seals.SealBroken as broken:
         return FileCheck("error", "Do not rely on this file", broken.message)
     return _compared(data, checked, issue)
+
+
+def _may_be_json(data: bytes) -> bool:
+    return data[:64].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
+
+
+def _the_item(issue: ReportIssue) -> FileCheck:
+    """What is said of the very file that the report speaks of. It is no statement about the paper somebody holds."""
+    if issue.revoked_at is not None:
+        return FileCheck(
+            "warning",
+            "This is the file that was examined, but the report was taken back",
+            f"Its SHA-256 is that of the item which the report {issue.public_id} speaks of. The report was taken back: "
+            "do not rely on what it says about this file.",
+        )
+    return FileCheck(
+        "success",
+        "This is the file that was examined",
+        f"Its SHA-256 is that of the item which the report {issue.public_id} speaks of: not one byte differs, so what "
+        "the report says, it says of this file. To check the report that you hold, drop its PDF or JSON here as well.",
+    )
+
+
+def _neither(issue: ReportIssue | None) -> FileCheck:
+    """What is said of a file that does not even look like a report."""
+    if issue is None:
+        return FileCheck(
+            "warning",
+            "This file is no report",
+            "Reports that can be checked are PDF or JSON files; a page saved from a browser, a scan or a photograph of "
+            "a report carries no signature. To find out whether this is the item that a report speaks of, open the "
+            "address that is printed on the report and check it there.",
+        )
+    return FileCheck(
+        "warning",
+        "Neither this report nor the file that was examined",
+        "Its SHA-256 is not that of the examined item, and it is no PDF or JSON that could be the report. That says "
+        "nothing against it: saving again, cutting or sending through a messenger changes every file, and so does a "
+        "page saved from a browser. But the report does not speak of this file. Ask for the original or for the report "
+        "as it was issued, or have this copy examined by itself.",
+    )
 
 
 def _compared(data: bytes, checked: seals.Checked, issue: ReportIssue | None) -> FileCheck:
@@ -136,7 +195,6 @@ def _page(
 ) -> HttpResponse:
     response = render(request, template, context, status=status)
     response["X-Robots-Tag"] = "noindex, nofollow"
-    response["Referrer-Policy"] = "no-referrer"
     return response
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 
 from accounts.authentication import member_of, organization_of
+from accounts.permissions import Permission, requires
 from deepfake.reader_zone import in_readers_zone
 from detection.models import Job
 from reports import downloads, exports, services
 
 
 @require_GET
-@login_required
+@requires(Permission.VIEW)
 def report(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     job = get_object_or_404(services.for_report(Job.objects.visible_to(request.user)), pk=pk)
     wanted = request.GET.get("format", services.PAGE_FORMAT)
@@ -28,7 +28,7 @@ def report(request: HttpRequest, pk: UUID) -> HttpResponseBase:
 
 
 @require_GET
-@login_required
+@requires(Permission.VIEW)
 @in_readers_zone  # type: ignore[arg-type]  # a stream; it is only passed on
 def export(request: HttpRequest) -> StreamingHttpResponse:
     """The list of analyses, narrowed as on its page, as a file."""

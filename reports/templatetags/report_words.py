@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django import template
 from django.template.defaultfilters import stringfilter
 
@@ -32,5 +30,6 @@ def groups_of_four(text: str) -> str:
 
 
 @register.filter
-def first_three(rows: list[Any]) -> list[Any]:
-    return rows[:3]
+def to_a_tenth(p: float) -> str:
+    """A probability as precise as any report prints it, within 1 and 99 per cent as there."""
+    return f"{min(max(100 * p, 1), 99):.1f}\N{NO-BREAK SPACE}%"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import zoneinfo
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Role
-from detection.models import Job, JobStatus
+from detection.models import InferenceResult, Job, JobStatus, ModelVersion
 from reports import dashboard, dashboard_charts
 from review import rules, services
 from review.models import Priority, Reason, ReviewCase
@@ -27,7 +28,7 @@ UNCERTAIN = rules.Ground(Reason.UNCERTAIN, Priority.NORMAL, "The analysis reache
 
 
 @pytest.fixture
-def busy(organization, alice, bob):
+def busy(organization, alice, bob, review_settings):
     """Five analyses of today in different states, one of last week, and a case."""
     jobs = {
         "fake": make_finished(organization, alice),
@@ -41,6 +42,7 @@ def busy(organization, alice, bob):
     Job.objects.filter(pk=jobs["old"].pk).update(created_at=now - timedelta(days=5))
     jobs["real"].media.source_url = "https://pictures.example.org/a.png"
     jobs["real"].media.save()
+    Job.objects.filter(pk=jobs["real"].pk).update(source_host="pictures.example.org")
     case = services.open_case(job=jobs["open"], grounds=[UNCERTAIN])
     ReviewCase.objects.filter(pk=case.pk).update(due_at=now - timedelta(hours=1))
     return jobs
@@ -82,6 +84,18 @@ def test_decisions_of_the_day(busy, organization, bob):
     services.decide(case=case, actor=bob, opinion=Opinion("cannot_tell", note="Too dark."))
     figures = found(organization)
     assert figures.decisions == {"cannot_tell": 1}
+    assert figures.decided_cases == 1
+
+
+def test_the_number_of_decided_cases_leads_to_just_these(client, busy, organization, bob):
+    case = ReviewCase.objects.get()
+    services.decide(case=case, actor=bob, opinion=Opinion("cannot_tell", note="Too dark."))
+    client.force_login(bob)
+    page = client.get("/dashboard/?period=7").text
+    [link] = re.findall(r'href="([^"]*state=decided[^"]*)">1</a> case', page)
+    assert [row.pk for row in client.get(html.unescape(link)).context["page"].cases] == [case.pk]
+    ReviewCase.objects.update(closed_at=timezone.now() - timedelta(days=8))
+    assert client.get(html.unescape(link)).context["page"].cases == []
 
 
 def test_the_day_is_the_readers(organization, alice):
@@ -160,6 +174,8 @@ def test_every_number_leads_to_its_rows(client, busy, alice):
         f"?label=fake&amp;kind=video&amp;since={day}&amp;until={day}",
         f"?domain=pictures.example.org&amp;since={day}&amp;until={day}",
         f"?uploader={alice.pk}&amp;since={day}&amp;until={day}",
+        f"?model={ModelVersion.objects.get().name}&amp;since={day}&amp;until={day}",
+        f"?kind=video&amp;hour={day}T",
         "/review/?overdue=1",
         "/review/?reason=uncertain",
     ):
@@ -172,6 +188,28 @@ def test_the_links_say_what_the_list_understands(client, busy, alice):
     for link in re.findall(r'href="(/\?[^"]+)"', page):
         chips = client.get(link.replace("&amp;", "&")).context["filters"].chips()
         assert len(chips) == link.count("="), link
+
+
+def test_several_model_versions_are_told_apart_and_lead_to_their_rows(client, busy, organization, alice):
+    old = ModelVersion.objects.create(name="before")
+    InferenceResult.objects.filter(job__final_label="fake").update(model_version=old)
+    counted = dict(found(organization).models)
+    assert counted["before"] >= 1
+    assert sum(counted.values()) == sum(found(organization).verdicts.values())
+    client.force_login(alice)
+    day = timezone.now().date().isoformat()
+    listed = client.get(f"/?model=before&since={day}&until={day}").context["page"].jobs
+    assert len(listed) == counted["before"]
+
+
+def test_an_hour_of_the_list(client, busy, organization, alice):
+    first = Job.objects.filter(organization=organization).first()
+    Job.objects.exclude(pk=first.pk).update(created_at=timezone.now() - timedelta(hours=5))
+    client.force_login(alice)
+    hour = timezone.localtime(first.created_at).strftime("%Y-%m-%dT%H:00")
+    shown = client.get(f"/?hour={hour}")
+    assert [job.pk for job in shown.context["page"].jobs] == [first.pk]
+    assert f'name="hour" value="{hour}"' in shown.content.decode()
 
 
 def test_the_panel_alone_has_no_page_around_it(client, busy, alice):
@@ -199,6 +237,7 @@ def test_names_are_for_administrators(client, busy, alice, administrator):
     page = client.get(URL).content.decode()
     assert "alice (you)" in page
     assert ">bob<" not in page
+    assert ">Colleagues<" in page
     client.force_login(administrator)
     assert ">bob<" in client.get(URL).content.decode()
 
@@ -217,9 +256,9 @@ def test_queries_do_not_grow_with_the_rows(client, busy, alice, organization, dj
     for number in range(20):
         make_finished(organization, alice, kind=("image", "video", "audio")[number % 3])
     cache.clear()
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(30):  # one of them the rules of sign-in, which the cache forgot too
         client.get(f"{URL}?period=7")
-    with django_assert_num_queries(4):  # session, user, organisation, the names of who sent
+    with django_assert_num_queries(5):  # session, user, organisation, mentions, the names of who sent
         client.get(f"{URL}?period=7")
 
 
@@ -232,6 +271,23 @@ def test_figures_are_kept_for_a_few_seconds_per_organisation(client, busy, alice
     assert client.get(URL).context["found"].received == 6
     client.force_login(charlie)
     assert client.get(URL).context["found"].received == 0
+
+
+def test_originals_say_when_they_were_counted(client, busy, alice, organization):
+    client.force_login(alice)
+    first = client.get(URL).context["found"]
+    assert first.stored_items > 0
+    make_finished(organization, alice)
+    kept = cache.get(f"dashboard:{organization.pk}:stored-at")
+    cache.clear()
+    cache.set(f"dashboard:{organization.pk}:stored-at", kept)
+    page = client.get(URL)
+    later = page.context["found"]
+    assert later.received == first.received + 1
+    assert (later.stored_items, later.stored_at) == (first.stored_items, first.stored_at)
+    assert later.counted_at > later.stored_at
+    line = page.content.decode().partition("Originals kept:")[2].partition("</p>")[0]
+    assert later.stored_at.isoformat() in line
 
 
 def test_verdicts_are_counted_as_the_list_shows_them(client, busy, organization, alice):

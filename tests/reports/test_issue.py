@@ -105,7 +105,10 @@ def test_figures_are_printed_only_of_the_weights_that_judged(finished, monkeypat
     assert found["quality"]["items"] > 100
     assert 0 < found["quality"]["auroc"] < 1
     [spatial] = [row for row in found["branches"] if row["branch"] == "spatial"]
-    assert spatial["measured_on_unseen_sources"][0]["auroc"]
+    figure = spatial["measured_on_unseen_sources"][0]
+    low, high = figure["auroc_ci"]
+    assert 0 < low <= figure["auroc"] <= high <= 1
+    assert 0 < figure["eer"] < 1
     assert found["rerun"]["weights"]["audio/audio.bin"] == registry.BRANCHES["audio"].files["openvino"][1][1]
 
 
@@ -121,7 +124,7 @@ def test_pdf_says_what_a_reader_has_to_know(issued_pdf) -> None:
         "Page 1 of",
         "Audit chain before this report",
         "How good the checks are on material they never saw",
-        "Fusion",
+        "(fusion)",
         "Does it survive re-saving?",
         "Content Credentials",
         "UTC",

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from deepfake import signing
 from detection import jobs
 from detection import services as detection_services
 from detection.engine import registry
 from detection.models import Job, JobStatus, ThresholdProfile
-from reports import bundles, reproduction, rerun, services, signing
+from reports import bundles, reproduction, rerun, services
 
-pytestmark = [pytest.mark.services, pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ("portrait-photo.jpg", "reading-voice.flac")
 

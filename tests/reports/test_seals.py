@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
-from reports import canonical, seals, services, signing
+from deepfake import signing
+from reports import canonical, seals, services
 from reports.services import Issued
-
-pytestmark = pytest.mark.services
 
 
 def reason(data: bytes) -> str:
@@ -89,6 +88,8 @@ def test_another_algorithm_is_not_taken(issued_json: Issued) -> None:
 def test_an_intact_pdf_report(issued_pdf: Issued) -> None:
     checked = seals.check(issued_pdf.pdf, signing.keyring())
     assert (checked.format, checked.report_id) == ("pdf", issued_pdf.issue.public_id)
+    assert checked.report is not None
+    assert checked.report["verdict"]["label"] == "fake"
 
 
 def test_the_sealed_pdf_is_still_a_pdf_and_carries_its_json(issued_pdf: Issued) -> None:

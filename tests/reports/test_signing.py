@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from django.core.management import CommandError, call_command
 
-from reports import seals, signing
+from deepfake import signing
+from reports import seals
 
 DOCUMENT = {"schema": "deepfake-report/2", "report": {"id": "rpt_" + "0a" * 16}, "score": 0.91}
 
@@ -92,6 +93,7 @@ def test_another_kind_of_key_is_refused(data_dir: Path) -> None:
         signing.signer()
 
 
+@pytest.mark.django_db
 def test_the_command_lists_hands_out_and_exchanges(tmp_path: Path) -> None:
     first = signing.signer().key_id
     assert f"{first}  since" in said("--list")

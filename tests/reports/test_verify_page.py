@@ -10,10 +10,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from django.utils import timezone
 
+from deepfake import signing
 from detection.models import ReviewState
 from detection.services import delete_analysis
-from reports import limits, seals, services, signing
+from reports import limits, seals, services
 from reports.models import ReportIssue
+from tests import factories
 
 pytestmark = pytest.mark.services
 
@@ -41,6 +43,11 @@ def test_anyone_is_told_what_was_issued(client, issued_pdf) -> None:
     assert "no-store" in response.headers["Cache-Control"]
 
 
+def test_the_score_is_as_precise_as_in_the_report(client, issued_pdf) -> None:
+    ReportIssue.objects.filter(pk=issued_pdf.issue.pk).update(score=0.2124)
+    assert "21.2\N{NO-BREAK SPACE}% probability" in client.get(url(issued_pdf.issue)).content.decode()
+
+
 def test_nothing_is_told_about_people_or_names(client, finished, issued_pdf) -> None:
     page = client.get(url(issued_pdf.issue)).content.decode()
     page += drop(client, url(issued_pdf.issue), issued_pdf.pdf).content.decode()
@@ -48,7 +55,7 @@ def test_nothing_is_told_about_people_or_names(client, finished, issued_pdf) -> 
         assert secret not in page, secret
 
 
-@pytest.mark.parametrize("address", ["/verify/rpt_" + "0" * 32 + "/", "/verify/nonsense/", "/verify/%00/"])
+@pytest.mark.parametrize("address", ["/verify/rpt_" + "0" * 32 + "/", "/verify/nonsense/"])
 def test_an_unknown_report(client, db, address) -> None:
     response = client.get(address)
     assert response.status_code == 404
@@ -66,6 +73,54 @@ def test_an_altered_file(client, issued_pdf) -> None:
     changed = bytearray(issued_pdf.pdf)
     changed[5000] ^= 1
     response = drop(client, url(issued_pdf.issue), bytes(changed))
+    assert response.status_code == 422
+    assert "Do not rely on this file" in response.content.decode()
+
+
+def test_the_item_that_was_examined(client, finished, issued_pdf) -> None:
+    original = factories.png_bytes()
+    response = drop(client, url(issued_pdf.issue), original, "photo.png")
+    page = response.content.decode()
+    assert response.status_code == 200
+    assert "This is the file that was examined" in page
+    assert f"the report {issued_pdf.issue.public_id} speaks of" in page
+    assert "Do not rely" not in page
+    assert finished.media.filename not in page
+    services.revoke(issue=issued_pdf.issue, reason="The wrong file was examined.")
+    page = drop(client, url(issued_pdf.issue), original, "photo.png").content.decode()
+    assert "This is the file that was examined, but the report was taken back" in page
+
+
+def test_an_item_larger_than_a_report_in_json_is_known_again(client, issued_pdf, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "MAX_JSON_BYTES", 10)
+    page = drop(client, url(issued_pdf.issue), factories.png_bytes(), "photo.png").content.decode()
+    assert "This is the file that was examined" in page
+
+
+@pytest.mark.parametrize(
+    "content", [factories.png_bytes() + b"1", b"\xff\xd8\xff\xe0 a photo", b"", b"<!doctype html>"]
+)
+def test_a_file_that_is_neither_report_nor_item(client, issued_pdf, content) -> None:
+    response = drop(client, url(issued_pdf.issue), content or b" ", "photo.jpg")
+    page = response.content.decode()
+    assert response.status_code == 200
+    assert "Neither this report nor the file that was examined" in page
+    assert "have this copy examined by itself" in page
+    assert "Do not rely" not in page
+
+
+def test_without_a_report_nobody_learns_what_was_examined(client, issued_pdf) -> None:
+    known = drop(client, reverse("reports:verify_any"), factories.png_bytes(), "photo.png").content
+    other = drop(client, reverse("reports:verify_any"), factories.png_bytes() + b"1", "photo.png").content
+    assert known == other
+    assert b"This file is no report" in known
+
+
+@pytest.mark.parametrize(
+    "content", [b"%PDF-1.7 a report whose end is gone", b"\n%PDF-1.7", b'{"schema": 1', b"\xef\xbb\xbf{}"]
+)
+def test_a_report_that_does_not_verify_is_not_to_be_relied_on(client, issued_pdf, content) -> None:
+    response = drop(client, url(issued_pdf.issue), content)
     assert response.status_code == 422
     assert "Do not rely on this file" in response.content.decode()
 
@@ -163,7 +218,7 @@ def test_strangers_are_held_back(client, issued_json, monkeypatch) -> None:
     monkeypatch.setattr(limits, "CHECKS", 1)
     codes = [client.get(url(issued_json.issue)).status_code for _ in range(3)]
     assert codes == [200, 200, 429]
-    answers = [drop(client, url(issued_json.issue), b"x") for _ in range(2)]
+    answers = [drop(client, url(issued_json.issue), b"{") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [422, 429]
     assert int(answers[1].headers["Retry-After"]) > 0
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts import audit
+from deepfake import signing
 from deepfake.errors import DomainError
-from reports import signing
 
 
 class Command(BaseCommand):
@@ -46,6 +47,7 @@ class Command(BaseCommand):
 
     def _rotate(self) -> None:
         old, new = signing.rotate()
+        audit.record(action="signing_key.exchanged", organization=None, details={"old": old, "new": new})
         self.stdout.write(f"Reports are signed with {new} from now on.")
         if old:
             self.stdout.write(f"Reports signed with {old} stay valid.")

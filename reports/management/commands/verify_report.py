@@ -9,8 +9,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from deepfake import signing
 from deepfake.errors import DomainError
-from reports import bundles, canonical, seals, signing
+from reports import bundles, canonical, seals
 
 MAX_BYTES = 200_000_000
 
