@@ -1,6 +1,7 @@
 // Boxes around faces, moved smoothly between the frames that were looked at, and one person followed in a close-up.
 const SVG = "http://www.w3.org/2000/svg";
 const LONGEST_GAP_S = 1.2; // further apart, the person may have left the picture meanwhile
+const TAG_PX = 13; // the least height of a name on the screen
 const ROOM = 0.35; // around the face in the close-up, as a share of its larger side
 
 export function makeFaces(player, media, data, redraw) {
@@ -16,7 +17,7 @@ export function makeFaces(player, media, data, redraw) {
     const found = facesAt(data.faces, time, data.kind === "image");
     group.replaceChildren();
     if (isOn(button)) {
-      for (const face of found) draw(group, face, data, overlay.viewBox.baseVal.width, followed);
+      for (const face of found) draw(group, face, data, unitsOf(overlay), followed);
     }
     if (closeUp) drawCloseUp(closeUp, media, found.find((face) => face.track === followed), data, overlay.viewBox.baseVal);
   }
@@ -46,6 +47,7 @@ export function makeFaces(player, media, data, redraw) {
     redraw();
   });
   if (data.kind === "image") media.addEventListener("load", redraw);
+  if (group && window.ResizeObserver) new ResizeObserver(redraw).observe(overlay); // names keep their size on the screen
   return { show, press };
 }
 
@@ -53,12 +55,20 @@ function isOn(button) {
   return button?.getAttribute("aria-pressed") === "true";
 }
 
-function draw(group, face, data, width, followed) {
+// How large a tag is in the picture's own pixels: small pictures and narrow screens keep it readable.
+function unitsOf(overlay) {
+  const frame = overlay.viewBox.baseVal;
+  const box = overlay.getBoundingClientRect();
+  const scale = Math.min(box.width / frame.width, box.height / frame.height);
+  return Math.max(frame.width / 48, scale > 0 ? TAG_PX / scale : 9);
+}
+
+function draw(group, face, data, size, followed) {
   const faint = followed !== null && face.track !== followed ? " is-faint" : "";
   group.append(
     makeBox(face.box, `face-halo${faint}`),
-    makeBox(face.box, `face-box is-${levelOf(face.score, data)}${faint}`),
-    makeTag(face, width, faint),
+    makeBox(face.box, `face-box is-${data.facesCheck ? levelOf(face.score, data) : "none"}${faint}`),
+    makeTag(face, data, size, faint),
   );
 }
 
@@ -103,15 +113,15 @@ function makeBox([x, y, w, h], classes) {
   return box;
 }
 
-function makeTag(face, width, faint) {
+function makeTag(face, data, size, faint) {
   const tag = document.createElementNS(SVG, "text");
-  const size = Math.max(width / 48, 9);
   tag.setAttribute("class", `face-tag${faint}`);
   tag.setAttribute("x", face.box[0]);
   tag.setAttribute("y", Math.max(face.box[1] - size * 0.5, size));
   tag.setAttribute("font-size", size);
   tag.setAttribute("stroke-width", size / 5);
-  const score = face.score === null || face.score === undefined ? "" : `, ${Math.round(100 * face.score)} %`;
+  const hasScore = data.facesCheck && face.score !== null && face.score !== undefined;
+  const score = !hasScore ? "" : `, ${Math.min(Math.max(Math.round(100 * face.score), 1), 99)} %`;
   tag.textContent = `Person ${letter(face.track)}${score}`;
   return tag;
 }

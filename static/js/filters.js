@@ -25,7 +25,10 @@ export function init(root) {
     panel.setAttribute("aria-busy", "true");
     setTimeout(() => panel.removeAttribute("aria-busy"), GIVE_UP_MS);
   }
-  new MutationObserver(() => panel.removeAttribute("aria-busy")).observe(panel, { childList: true });
+  new MutationObserver(() => {
+    panel.removeAttribute("aria-busy");
+    tellWrong(form, panel);
+  }).observe(panel, { childList: true });
 
   // A chip holds the address without its filter: the form takes it over, and the list follows.
   panel.addEventListener("click", (event) => {
@@ -40,6 +43,7 @@ export function init(root) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     apply();
+    if (form.contains(document.activeElement)) document.activeElement.blur(); // the next key is one of the list's
   });
   form.addEventListener("change", apply);
   form.addEventListener("input", (event) => {
@@ -47,6 +51,27 @@ export function init(root) {
     clearTimeout(timer);
     timer = setTimeout(apply, TYPING_MS);
   });
+}
+
+// What the server did not take of the filters stands at the field, as on a page that was loaded with it.
+function tellWrong(form, panel) {
+  for (const told of form.querySelectorAll(".field-error")) told.remove();
+  for (const field of form.querySelectorAll("[aria-invalid]")) {
+    field.removeAttribute("aria-invalid");
+    field.removeAttribute("aria-describedby");
+  }
+  for (const wrong of panel.querySelectorAll("[data-wrong]")) {
+    const field = form.elements[wrong.dataset.wrong];
+    if (!field || field.type === "hidden") continue;
+    const told = document.createElement("span");
+    told.className = "field-error";
+    told.id = `${field.id}-error`;
+    told.textContent = wrong.content.textContent;
+    told.setAttribute("role", "alert");
+    field.after(told);
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", told.id);
+  }
 }
 
 function fill(form, query) {

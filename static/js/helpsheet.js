@@ -16,7 +16,7 @@ export function init(root) {
     sheet.showModal();
     add(lists, "On this page", [...writtenOnPage(root), ...(await exportedByModules())]);
     add(lists, "Go to", places(root).map(({ key, name }) => ({ keys: `g ${key}`, does: name })));
-    add(lists, "Everywhere", ownKeys);
+    add(lists, "Everywhere", ownKeys.filter(isHere));
   }
 
   for (const button of root.querySelectorAll("[data-help-open]")) button.addEventListener("click", open);
@@ -46,7 +46,11 @@ async function exportedByModules() {
   const modules = await Promise.all([...new Set(mine)].map((name) => import(name).catch(() => ({}))));
   return modules
     .flatMap((module) => (module.KEYS && module.KEYS !== ownKeys ? module.KEYS : []))
-    .filter(({ when }) => !when || document.querySelector(when));
+    .filter(isHere);
+}
+
+function isHere({ when }) {
+  return !when || document.querySelector(when) !== null;
 }
 
 function add(lists, title, keys) {

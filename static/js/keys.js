@@ -6,7 +6,8 @@ const WAIT_MS = 1500; // how long g waits for its letter
 export const KEYS = [
   { keys: "Ctrl K", does: "Go to a page, an action or an analysis" },
   { keys: "?", does: "This sheet" },
-  { keys: "Esc", does: "Close what is open" },
+  { keys: "n p", does: "Next or previous analysis of the list", when: "[data-single-key]" },
+  { keys: "Esc", does: "Close what is open, or leave a field" },
 ];
 
 export function areKeysOn() {
@@ -30,7 +31,7 @@ export function isTyping(element) {
   if (!element.closest) return false;
   if (element.closest("textarea, select, [contenteditable]")) return true;
   const input = element.closest("input");
-  return Boolean(input) && !["checkbox", "radio", "button", "submit"].includes(input.type);
+  return Boolean(input) && !["checkbox", "radio", "button", "submit", "range"].includes(input.type);
 }
 
 export function places(root) {
@@ -41,8 +42,17 @@ export function places(root) {
   }));
 }
 
+// Whatever is open inside a field's page takes Escape first: it prevents the default or is a dialog or a menu.
+function leaveField(root, event) {
+  if (event.key !== "Escape" || event.defaultPrevented || event.isComposing || !isTyping(event.target)) return;
+  if (root.querySelector("dialog[open]") || event.target.closest("[data-menu]")) return;
+  event.preventDefault(); // a search keeps its words
+  event.target.blur();
+}
+
 export function init(root, { openHelp }) {
   let isWaiting = 0;
+  root.addEventListener("keydown", (event) => leaveField(root, event));
   const stop = (event) => {
     event.preventDefault();
     event.stopImmediatePropagation(); // the letter after g is ours: a page may know it, too
@@ -69,6 +79,11 @@ export function init(root, { openHelp }) {
       } else if (event.key === "?" && openHelp) {
         stop(event);
         openHelp();
+      } else {
+        const link = root.querySelector(`[data-single-key="${CSS.escape(event.key)}"]`);
+        if (!link) return;
+        stop(event);
+        link.click();
       }
     },
     { capture: true },

@@ -21,7 +21,7 @@ export function init(root) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
     if (isTyping(event.target) || !areKeysOn() || root.querySelector("dialog[open]")) return;
-    const done = does[event.key] ? does[event.key]() : presses[event.key] && press(list, presses[event.key]);
+    const done = does[event.key] ? does[event.key]() : presses[event.key] && press(root, presses[event.key]);
     if (done) event.preventDefault();
   });
 }

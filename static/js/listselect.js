@@ -6,6 +6,7 @@ export function init(root) {
   const chosen = new Set();
   const every = form.querySelector("[name=all]");
   let last = null;
+  let takesFocus = false;
 
   const boxes = () => [...panel.querySelectorAll("[data-choose]")];
 
@@ -74,8 +75,10 @@ export function init(root) {
     const done = await send(form.getAttribute("action"), body, root);
     for (const button of buttons) button.disabled = false;
     if (done) chosen.clear();
-    if (done && body.get("action") === "delete") root.querySelector("[data-list-notice]").hidden = true; // "Undo" says it
+    const isDeleted = done && body.get("action") === "delete";
+    if (isDeleted) root.querySelector("[data-list-notice]").hidden = true; // "Undo" says it
     show();
+    takesFocus = isDeleted; // the button that was pressed goes away with the bar
     panel.dispatchEvent(new CustomEvent("refresh-now"));
   });
 
@@ -84,12 +87,13 @@ export function init(root) {
     const there = new Set(boxes().map((box) => box.value));
     for (const value of chosen) if (!there.has(value)) chosen.delete(value);
     show();
-    followUndo(root, panel);
+    followUndo(root, panel, takesFocus);
+    takesFocus = false;
   }).observe(panel, { childList: true });
 
   for (const box of boxes()) choose(box, box.checked); // the browser may have kept some after going back
   show();
-  followUndo(root, panel);
+  followUndo(root, panel, false);
 }
 
 async function send(address, body, root) {
@@ -112,11 +116,22 @@ function tell(root, text, isError) {
   notice.hidden = false;
 }
 
-// Seconds go by while the page is open; when none is left, so is the way back.
-function followUndo(root, panel) {
+// The way back lies among the messages at the foot of the window, wherever the list is scrolled to, and is read out as
+// they are. Seconds go by while the page is open; when none is left, so is the way back.
+function followUndo(root, panel, takesFocus) {
+  const region = root.querySelector("[data-toasts]");
   const form = panel.querySelector("[data-undo]");
-  if (!form || form.dataset.followed) return;
-  form.dataset.followed = "true";
+  const shown = region.querySelector("[data-undo]");
+  if (form && shown?.getAttribute("action") === form.getAttribute("action")) {
+    form.remove();
+    return;
+  }
+  const held = shown?.contains(document.activeElement);
+  shown?.remove();
+  if (form) region.append(form);
+  if (form && (held || takesFocus)) form.querySelector("button").focus();
+  else if (held) focusList(panel);
+  if (!form) return;
   const number = form.querySelector("[data-undo-seconds]");
   const end = Date.now() + 1000 * Number(form.dataset.seconds);
   const clock = setInterval(() => {
@@ -124,11 +139,20 @@ function followUndo(root, panel) {
     number.textContent = Math.max(left, 0);
     if (left > 0 && form.isConnected) return;
     clearInterval(clock);
+    const hadFocus = form.contains(document.activeElement);
     form.remove();
+    if (hadFocus) focusList(panel);
   }, 500);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     await send(form.action, new FormData(form), root);
+    const hadFocus = form.contains(document.activeElement);
+    form.remove();
+    if (hadFocus) focusList(panel);
     panel.dispatchEvent(new CustomEvent("refresh-now"));
   });
+}
+
+function focusList(panel) {
+  panel.querySelector("[data-row-link]")?.focus({ preventScroll: true });
 }

@@ -1,4 +1,5 @@
 // Starts every behaviour on the page, and again on each part that live refresh puts in.
+import { init as initDrafts } from "./drafts.js";
 import { init as initFilters } from "./filters.js";
 import { init as initFolds } from "./folds.js";
 import { init as initHelp } from "./helpsheet.js";
@@ -8,7 +9,10 @@ import { init as initMenu } from "./menu.js";
 import { init as initMoments } from "./moments.js";
 import { init as initOffline } from "./offline.js";
 import { init as initPalette } from "./palette.js";
+import { init as initPasskeys } from "./passkeys.js";
+import { init as initPasswords } from "./passwords.js";
 import { init as initPlayer } from "./player.js";
+import { init as initSignedOut } from "./signedout.js";
 import { init as initTheme } from "./theme.js";
 import { init as initUpload } from "./upload.js";
 
@@ -24,7 +28,11 @@ initMenu(document);
 initKeys(document, { openHelp: initHelp(document) });
 initPalette(document);
 initOffline(document);
+initSignedOut(document);
+initDrafts(document);
 start(document);
+initPasswords(document);
+initPasskeys(document);
 initUpload(document);
 initLive(document, start);
 initFilters(document);

@@ -1,7 +1,11 @@
-// Says when the server cannot be reached, asks again until it can, and then lets the page's panels look again.
+// Says when the server cannot be reached, asks again until it can, and then lets the page's panels look again. Forms
+// are held back meanwhile: the browser would put a page of its own in place of what was typed.
+import { toast } from "./toast.js";
+
 const CALM_MS = 30000;
 const LOST_MS = 4000;
 const PATIENCE_MS = 8000;
+const NOT_SENT = "Not sent: there is no connection. What you typed is still here; send it again when the bar below has gone.";
 
 export function init(root) {
   const banner = root.querySelector("[data-offline]");
@@ -29,6 +33,21 @@ export function init(root) {
     timer = setTimeout(ask, misses ? LOST_MS : CALM_MS);
   }
 
+  // Capturing, so that nobody else takes the form for sent. Uploads and what is sent in place tell it where it is.
+  addEventListener(
+    "submit",
+    (event) => {
+      const form = event.target;
+      if ((event.submitter?.formMethod || form.method) !== "post" || form.closest("[hx-boost], [data-upload]")) return;
+      if (navigator.onLine && words.hidden) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      show(true);
+      ask();
+      toast(NOT_SENT, { kind: "error" });
+    },
+    { capture: true },
+  );
   addEventListener("offline", ask);
   addEventListener("online", ask);
   timer = setTimeout(ask, CALM_MS);

@@ -38,7 +38,8 @@ export function init(root) {
       const url = `${dialog.dataset.url}?q=${encodeURIComponent(typed)}`;
       const response = await fetch(url, { signal: mine.signal, headers: { Accept: "application/json" } });
       if (!response.ok || response.redirected) throw new Error(response.statusText);
-      const found = (await response.json()).results.map((one) => ({ ...one, group: "Analysis" }));
+      const already = new Set(known.map((one) => one.url ?? one.element.href).filter(Boolean));
+      const found = (await response.json()).results.filter((one) => !already.has(new URL(one.url, location).href));
       show(typed ? [...known, ...found] : [...found, ...known], true);
     } catch {
       if (!mine.signal.aborted) show(known, true); // no answer: what is known here stays

@@ -1,11 +1,15 @@
 // Player, overlays, people, timeline and the tools for pictures, kept on the same moment.
 import { makeFaces } from "./faces.js";
+import { areKeysOn, isTyping } from "./keys.js";
 import { makeOverlays } from "./overlays.js";
 import { makeTimeline } from "./timeline.js";
 import { makeTransport } from "./transport.js";
 import { makeZoom } from "./zoom.js";
 
-// For a sheet of shortcuts; all work while something inside the player has the focus.
+// These work wherever no field has the focus; all others while something inside the player has it.
+const PAGE_WIDE = [",", ".", "[", "]", "l", "h", "d", "f"];
+
+// For a sheet of shortcuts.
 export const KEYS = [
   { keys: ", .", does: "One frame back, one frame on", when: "[data-player]" },
   { keys: "Space", does: "Play or pause (timeline in focus)", when: "[data-player]" },
@@ -57,26 +61,33 @@ function attach(player, root) {
 
   if (isPlayable) follow(media, show);
   if (isPlayable && data.start > 0) openAt(media, data.start + half);
-  player.addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey || isTyping(event.target)) return;
+  const press = (event) => {
+    if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || isTyping(event.target)) return;
     const isDone = [zoom, transport, timeline, overlays, faces].some((part) => part?.press(event));
     if (isDone) event.preventDefault();
+  };
+  player.addEventListener("keydown", press);
+  document.addEventListener("keydown", function onPage(event) {
+    if (!player.isConnected) document.removeEventListener("keydown", onPage); // live refresh has brought another
+    else if (!player.contains(event.target) && PAGE_WIDE.includes(event.key) && areKeysOn()) {
+      if (!document.querySelector("dialog[open]")) press(event);
+    }
   });
-  for (const link of root.querySelectorAll("[data-seek]")) {
-    link.addEventListener("click", (event) => {
-      event.preventDefault();
-      pinned = link.dataset.overlayId || "";
-      mark(root, link);
-      if (isPlayable) media.pause();
-      seek(Number(link.dataset.seek) + half);
-      player.scrollIntoView({ block: "nearest" });
-    });
-  }
+  const lead = (part) => {
+    for (const link of part.querySelectorAll("[data-seek]")) {
+      link.addEventListener("click", (event) => {
+        event.preventDefault();
+        pinned = link.dataset.overlayId || "";
+        mark(root, link);
+        if (isPlayable) media.pause();
+        seek(Number(link.dataset.seek) + half);
+        player.scrollIntoView({ block: "nearest" });
+      });
+    }
+  };
+  lead(root);
+  player.addEventListener("part-replaced", (event) => lead(event.detail)); // its links lead to moments as well
   show();
-}
-
-function isTyping(element) {
-  return element.matches("textarea, select, input:not([type=checkbox], [type=radio], [type=range])");
 }
 
 function openAt(media, seconds) {

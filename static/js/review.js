@@ -1,4 +1,8 @@
 // Starts what the pages of review can do beyond links and forms.
+import { init as initMentions } from "./mentions.js";
+import { init as initDecision } from "./reviewdecision.js";
+import { init as initHarsh } from "./reviewharsh.js";
+import { init as initInPlace } from "./reviewinplace.js";
 import { init as initKeys } from "./reviewkeys.js";
 import { init as initQueue } from "./reviewqueue.js";
 import { init as initRegions } from "./reviewregions.js";
@@ -8,6 +12,10 @@ const CLOCK_MS = 30000;
 
 export function start(root) {
   initKeys(root);
+  initDecision(root);
+  initInPlace(root);
+  initHarsh(root);
+  initMentions(root);
   initQueue(root);
   initRegions(root);
   initThresholds(root);
@@ -34,28 +42,30 @@ function span(seconds) {
   return `${days} ${days === 1 ? "day" : "days"}${days < 3 && hours % 24 ? ` ${hours % 24} h` : ""}`;
 }
 
+// The cover's box for the sound, which comes anew with the cover.
 function followMute(root) {
-  const box = root.querySelector("[data-mute]");
   const media = root.querySelector("[data-media]");
-  if (!box || !media) return;
-  box.addEventListener("change", () => {
-    media.muted = box.checked;
+  if (!media || !root.querySelector("[data-mute]")) return;
+  root.addEventListener("change", ({ target }) => {
+    if (target.matches("[data-mute]")) media.muted = target.checked;
   });
   media.addEventListener("volumechange", () => {
-    box.checked = media.muted;
+    root.querySelector("[data-mute]").checked = media.muted;
   });
 }
 
 // The cover lies over the player's own controls as well, so there is a button beside it.
 function followPlay(root) {
-  const button = root.querySelector("[data-play]");
   const media = root.querySelector("[data-media]");
-  if (!button || !media) return;
+  if (!media || !root.querySelector("[data-play]")) return;
   const show = () => {
-    button.textContent = media.paused ? "Play" : "Pause";
+    root.querySelector("[data-play]").textContent = media.paused ? "Play" : "Pause";
   };
-  button.addEventListener("click", () => media[media.paused ? "play" : "pause"]());
+  root.addEventListener("click", ({ target }) => {
+    if (target.closest("[data-play]")) media[media.paused ? "play" : "pause"]();
+  });
   for (const name of ["play", "pause", "ended"]) media.addEventListener(name, show);
+  root.addEventListener("htmx:afterSwap", show);
 }
 
 start(document);

@@ -18,14 +18,30 @@ export function init(root) {
 function press(page, key) {
   for (const element of page.querySelectorAll("[data-key]")) {
     if (!element.dataset.key.split(" ").includes(key) || element.disabled) continue;
-    if (element.matches("textarea, input[type=search], input[type=text]")) element.focus();
+    if (element.getClientRects().length === 0) continue; // a reason that does not go with what is chosen
+    if (element.matches("textarea, input[type=search], input[type=text]")) focusInSide(element);
     else {
       element.click();
-      if (element.matches("input[type=radio]")) element.focus();
+      if (element.matches("input[type=radio], input[name=reasons]")) focusInSide(element);
     }
     return true;
   }
   return false;
+}
+
+// Focus without moving the picture out of view: of a column that scrolls by itself, the column alone is moved.
+export function focusInSide(element) {
+  const side = element.closest(".case-side");
+  const isOwn = side && getComputedStyle(side).overflowY === "auto";
+  element.focus({ preventScroll: isOwn });
+  if (!isOwn) return;
+  const part = (element.closest(".answers, .reasons, .field") || element).getBoundingClientRect();
+  const view = side.getBoundingClientRect();
+  const foot = side.querySelector(".decision-buttons")?.offsetHeight || 0;
+  if (part.top < view.top) side.scrollTop -= view.top - part.top;
+  else if (part.bottom > view.bottom - foot) {
+    side.scrollTop += Math.min(part.bottom - view.bottom + foot, part.top - view.top);
+  }
 }
 
 // In the queue, j and k go from row to row, and x chooses the one that has the focus.

@@ -42,7 +42,7 @@ export function makeTransport(player, media, data, { seek, now, length, show }) 
   }
 
   function showNow(time) {
-    if (number) number.textContent = String(frameNow());
+    if (number) number.textContent = String(frameNow() + 1); // people count from one
     if (!repeated || media.seeking) return;
     const start = Number(repeated.dataset.loop);
     const end = Number(repeated.dataset.loopEnd);

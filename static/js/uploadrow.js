@@ -33,6 +33,25 @@ export function show(parts, item) {
   putButtons(parts, item);
 }
 
+// Problems stand first, in the order in which they came. What somebody points at or is in with the keyboard stays where
+// it is in their view.
+export function putFirst(list, row) {
+  const first = [...list.children].find((one) => !["refused", "failed"].includes(one.dataset.state));
+  const held = row.contains(document.activeElement) ? document.activeElement : null;
+  const isWatched = list.matches(":hover, :focus-within");
+  if (first && first.compareDocumentPosition(row) & Node.DOCUMENT_POSITION_FOLLOWING) first.before(row);
+  held?.focus({ preventScroll: true }); // a row that is moved loses it
+  if (!isWatched) showIn(list, row);
+}
+
+// Scrolls the list alone, never the page.
+export function showIn(list, row) {
+  const view = list.getBoundingClientRect();
+  const place = row.getBoundingClientRect();
+  if (place.top < view.top || place.height > view.height) list.scrollTop += place.top - view.top;
+  else if (place.bottom > view.bottom) list.scrollTop += place.bottom - view.bottom;
+}
+
 function told(item) {
   if (item.state === "sending") return item.percent < 100 ? `Sending, ${item.percent} %` : "Storing";
   if (item.state === "running") return `${item.words || SAID.running}, ${item.percent || 0} %`;
@@ -42,9 +61,10 @@ function told(item) {
 }
 
 function putButtons({ buttons, act }, item) {
+  const again = item.mayPass ? ["retry", "dismiss"] : ["dismiss"];
   const wanted = {
-    waiting: ["stop"], sending: ["stop"], queued: ["stop"], running: ["stop"], refused: ["retry", "dismiss"],
-    failed: ["retry", "dismiss"], cancelled: ["retry", "dismiss"], completed: ["dismiss"],
+    waiting: ["stop"], sending: ["stop"], queued: ["stop"], running: ["stop"], refused: again, failed: again,
+    cancelled: ["retry", "dismiss"], completed: ["dismiss"],
   }[item.state];
   if (buttons.dataset.shown === wanted.join()) return; // a button that is made anew loses the focus
   buttons.dataset.shown = wanted.join();

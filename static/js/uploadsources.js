@@ -1,5 +1,5 @@
 // Where items come from: chosen files, dropped files and folders, pasted pictures and addresses.
-export const MOST_FILES = 500; // of one folder or drop; more would fill the page before anybody could stop it
+const MOST_FILES = 500; // of one folder or drop; more would fill the page before anybody could stop it
 const MEDIA_NAME = /\.(heic|heif|mkv|mov|avi|mpe?g|m4a|m4v|mp4|webm|opus|flac|ogg|oga|mp3|wav|aac|jpe?g|png|gif|webp|bmp|tiff?)$/i;
 const ADDRESS = /^https?:\/\/\S+$/i;
 
@@ -53,17 +53,27 @@ export function fromAddresses(text) {
 
 export function fromPaste(event) {
   const files = [...(event.clipboardData?.files || [])];
-  if (files.length > 0) return files.map((file) => ({ file, name: pastedName(file) }));
-  if (event.target.closest?.("input, textarea, select, [contenteditable]")) return [];
+  if (files.length > 0) return { items: files.map((file) => ({ file, name: pastedName(file) })), told: "" };
+  if (event.target.closest?.("input, textarea, select, [contenteditable]")) return { items: [], told: "" };
   const lines = (event.clipboardData?.getData("text") || "").split("\n").map((line) => line.trim()).filter(Boolean);
-  return lines.length > 0 && lines.every((line) => ADDRESS.test(line)) ? fromAddresses(lines.join("\n")) : [];
+  const others = lines.filter((line) => !ADDRESS.test(line));
+  return { items: fromAddresses(lines.filter((line) => ADDRESS.test(line)).join("\n")), told: tellLines(others) };
 }
 
 // Every browser calls what comes from the clipboard image.png.
 function pastedName(file) {
   if (file.name && file.name !== "image.png") return file.name;
   const ending = (file.type.split("/")[1] || "png").replace("jpeg", "jpg");
-  return `pasted ${new Date().toISOString().slice(0, 19).replace("T", " ").replaceAll(":", ".")}.${ending}`;
+  const now = new Date();
+  const local = new Date(now - 60000 * now.getTimezoneOffset()); // so that its UTC reads as the clock on the wall
+  return `pasted ${local.toISOString().slice(0, 19).replace("T", " ").replaceAll(":", ".")}.${ending}`;
+}
+
+function tellLines(lines) {
+  if (lines.length === 0) return "";
+  const first = lines[0].length > 60 ? `${lines[0].slice(0, 60)}…` : lines[0];
+  if (lines.length === 1) return `One pasted line was not taken, because it is no address: “${first}”.`;
+  return `${lines.length} pasted lines were not taken, because they are no addresses; the first is “${first}”.`;
 }
 
 function isMedium(file) {

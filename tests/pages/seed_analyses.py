@@ -82,9 +82,10 @@ def _silenced(result: InferenceResult) -> None:
 
 def _as_portrait(job: Job) -> None:
     _replace_content(job, ASTRONAUT.read_bytes())
+    info = {"metadata": {"Make": "ExampleCam", "DateTimeOriginal": "2026:11:01 10:00:00", "GPSLatitude": "52.5"}}
     Media.objects.filter(pk=job.media_id).update(
         width=512, height=512, mime_type="image/jpeg", filename="portrait.jpg",
-        info={"metadata": {"Make": "ExampleCam", "DateTimeOriginal": "2026:11:01 10:00:00", "GPSLatitude": "52.5"}},
+        info=Media._meta.get_field("info").sealed_for(job.media_id, info),
     )  # fmt: skip
     pieces = [
         {"branch": "synthesis", "frame_index": 0, "time_s": 0.0, "box": [x, y, 192, 192], "score": score}

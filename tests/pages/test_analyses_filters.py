@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
+from accounts.api_keys import create_api_key, revoke_api_key
 from detection import search
-from detection.models import Job, JobStatus, MediaText
+from detection.models import Job, JobStatus, MediaText, SavedView
 from review import services as review
 from review.models import ReviewSettings
 from review.services import Opinion
@@ -112,6 +114,33 @@ def test_by_uploader(client, alice, bob, items):
     assert names(client.get(f"{URL}?uploader={bob.pk}")) == {"real.png"}
 
 
+def test_by_api_key(client, alice, organization, items):
+    scanner, _ = create_api_key(organization=organization, name="Scanner", scopes=["detect:write"])
+    trial, _ = create_api_key(organization=organization, name="Trial", scopes=["detect:write"], is_sandbox=True)
+    Job.objects.filter(pk=items["voice"].pk).update(api_key=scanner)
+    Job.objects.filter(pk=items["running"].pk).update(api_key=trial, is_sandbox=True)
+    client.force_login(alice)
+    response = client.get(f"{URL}?key={scanner.pk}&kind=audio")
+    assert names(response) == {"voice.wav"}
+    chips = {chip.text: chip.query for chip in response.context["filters"].chips()}
+    assert chips[f"API key Scanner ({scanner.prefix}…)"] == "kind=audio"
+    assert names(client.get(f"{URL}?key={trial.pk}")) == {"running.png"}  # nobody has to ask for its world, too
+    revoke_api_key(api_key=scanner, actor=alice)
+    assert f"Scanner ({scanner.prefix}…), revoked" in client.get(f"{URL}?key={scanner.pk}").content.decode()
+    client.post(reverse("detection:save_view"), {"name": "The scanner", "query": f"key={scanner.pk}"})
+    (view,) = SavedView.objects.all()
+    assert view.query == f"key={scanner.pk}"
+
+
+def test_keys_of_others_are_no_choice(client, alice, other_organization, items):
+    foreign, _ = create_api_key(organization=other_organization, name="Elsewhere", scopes=["detect:write"])
+    client.force_login(alice)
+    response = client.get(f"{URL}?key={foreign.pk}")
+    assert names(response) == EVERYTHING
+    assert "Elsewhere" not in response.content.decode()
+    assert response.context["filters"].chips() == []
+
+
 def test_by_reviewer_and_what_became_of_it(client, alice, bob, items):
     """Written by the review room: who holds a case, who decided it, and the label that stands in the end."""
     ReviewSettings.objects.create(organization=alice.organization, audit_rate=0, second_opinion_rate=0)
@@ -141,8 +170,9 @@ def test_by_reviewer_and_what_became_of_it(client, alice, bob, items):
     assert found("label=fake") == {"fetched.png"}
     review.undo(decision=items["fake"].review_cases.get().decisions.get(), actor=bob)
     assert found("label=fake") == {"fake.png", "fetched.png"}
-    assert found(f"reviewer={bob.pk}") == {"real.png", "unclear.mp4"}
-    review.release(case=items["unclear"].review_cases.get(), actor=bob)
+    assert found(f"reviewer={bob.pk}") == {"fake.png", "real.png", "unclear.mp4"}  # undone, and his again
+    for name in ("unclear", "fake"):
+        review.release(case=items[name].review_cases.get(), actor=bob)
     assert found(f"reviewer={bob.pk}") == {"real.png"}
 
 

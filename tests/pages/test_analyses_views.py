@@ -63,7 +63,7 @@ def test_others_do_not_share(client, request, person):
     client.force_login(request.getfixturevalue(person))
     response = save(client, is_shared="on")
     assert response.status_code == 403
-    assert "Only administrators share views" in response.content.decode()
+    assert "Your role does not let you share views" in response.content.decode()
     assert 'name="is_shared"' not in client.get("/").content.decode()
     assert not SavedView.objects.exists()
 

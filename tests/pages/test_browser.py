@@ -18,7 +18,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests import factories
+from tests import factories, migrated
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -32,15 +32,16 @@ SEED = "from tests.pages.seed_site import seed; seed()"
 
 
 class Site:
-    def __init__(self, folder: Path, seed: str = SEED) -> None:
+    def __init__(self, folder: Path, seed: str = SEED, name: str = "127.0.0.1") -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{name}:{port}"
         dropped = ("DJANGO_SETTINGS_MODULE", "DATABASE_URL", "REDIS_URL", "DEBUG")
         kept = {name: value for name, value in os.environ.items() if name not in dropped}
-        self.environment = kept | {"DATA_DIR": str(folder), "PORT": str(port), "WORKER_THREADS": "1"}
-        self.manage("migrate", "-v0")
+        own = {"DATA_DIR": str(folder), "PORT": str(port), "PUBLIC_URL": self.url, "WORKER_THREADS": "1"}
+        self.environment = kept | own
+        migrated.copy_to(folder / "db.sqlite3")
         self.jobs: dict[str, str] = json.loads(self.manage("shell", "-v0", "-c", seed).splitlines()[-1])
         self.log = (folder / "serve.log").open("w")
         command = [sys.executable, "manage.py", "serve"]
@@ -138,7 +139,7 @@ def address(site: Site, name: str) -> str:
     fixed = {
         "list": "/",
         "empty": "/?q=nothing-like-this",
-        "two-factor": "/accounts/2fa/",
+        "two-factor": "/settings/security/",
         "password": "/accounts/password/change/",
         "missing": "/nowhere",
     }
@@ -176,6 +177,7 @@ def check_both_themes(page: Page) -> None:
     assert found.violations_count == 0, found.generate_report()
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("name", PAGES)
 def test_accessibility(open_page, site, name):
     allowed = "404 (Not Found)" if name == "missing" else ""
@@ -321,3 +323,39 @@ def test_keyboard_reaches_the_content_first(open_page, site):
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_the_page_of_the_api_opens_what_an_address_leads_to(open_page, site):
+    page = open_page(f"{site.url}/v1/docs/", storage_state=None)
+    assert page.evaluate("document.documentElement.scrollHeight") < 5000
+    expect(page.locator("details.doc-group[open]")).to_have_count(0)
+    page.goto(f"{site.url}/v1/docs/#get_job")
+    expect(page.locator("details.doc-group[open]")).to_have_count(1)
+    expect(page.locator("#get_job")).to_be_in_viewport()
+    # The filter finds operations, and Enter opens the first.
+    page.get_by_label("Find an operation").fill("webhook post")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**#create_webhook")
+    expect(page.locator("#create_webhook")).to_be_in_viewport()
+    # Closed by keyboard; the same link opens it once more, though the address does not change.
+    group = page.locator("details.doc-group", has=page.locator("#create_webhook"))
+    group.locator("> summary").press("Enter")
+    expect(page.locator("#create_webhook")).to_be_hidden()
+    page.locator(".doc-index a[href='#create_webhook']").click()
+    expect(page.locator("#create_webhook")).to_be_in_viewport()
+    # A part of the guide, and all at once.
+    page.goto(f"{site.url}/v1/docs/#errors")
+    expect(page.get_by_text("All codes")).to_be_visible()
+    page.get_by_role("button", name="Open all").click()
+    expect(page.locator("[data-doc-group]:not([open])")).to_have_count(0)
+    page.set_viewport_size({"width": 390, "height": 900})
+    check_both_themes(page)
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.get_by_role("button", name="Close all").click()
+    expect(page.locator("[data-doc-group][open]")).to_have_count(0)
+
+
+def test_the_page_of_the_api_opens_by_hand_without_scripts(open_page, site):
+    page = open_page(f"{site.url}/v1/docs/", storage_state=None, java_script_enabled=False)
+    page.locator("#tag-jobs").click()
+    expect(page.locator("#get_job")).to_be_visible()

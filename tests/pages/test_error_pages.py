@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client, RequestFactory
 
 from deepfake import error_views
+from detection import holds
+from tests import factories
 
 
 def test_not_found(client, alice):
@@ -18,13 +22,41 @@ def test_not_found(client, alice):
     assert response.headers["X-Request-ID"] in page
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed", "words"),
+    [("get", "/analyses/", "POST", "has no page of its own"), ("post", "/review/", "GET", "takes nothing")],
+)
+def test_an_address_that_is_asked_the_wrong_way_is_no_blank_page(client, alice, method, path, allowed, words):
+    client.force_login(alice)
+    response = getattr(client, method)(path)
+    assert response.status_code == 405
+    assert allowed in response["Allow"]
+    assert words in response.text
+    assert "To the analyses" in response.text
+
+
 @pytest.mark.services
 def test_a_form_that_has_expired(alice):
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice)
     response = client.post("/analyses/", {"url": "https://example.org/a.png"})
     assert response.status_code == 403
-    assert "reload the page and send it again" in response.content.decode()
+    page = response.content.decode()
+    assert "reload the page and send it again" in page
+    assert "The form was not taken" in page
+    assert "administrator" not in page
+
+
+def test_a_refusal_says_its_sentence_as_the_heading_with_its_status(client, administrator, organization):
+    job = factories.make_job(organization=organization)
+    holds.set_hold(job=job, reason="A court asked.", actor=administrator)
+    client.force_login(administrator)
+    response = client.post(f"/analyses/{job.pk}/delete/")
+    assert response.status_code == 409
+    page = response.content.decode()
+    assert re.search(r"<h1>[^<]*legal hold", page)
+    assert "Error 409" in page
+    assert "could not be read" not in page
 
 
 @pytest.mark.services

@@ -11,7 +11,7 @@ from django.urls import reverse
 from accounts import audit
 from detection import charts, words
 from detection.engine import registry, stability
-from detection.models import BranchScore, Job, JobStatus, Media
+from detection.models import BranchScore, InferenceResult, Job, JobStatus
 from tests import factories
 from tests.pages.finished import make_finished
 
@@ -49,7 +49,7 @@ def test_branches_without_weight_and_those_left_out_are_marked(client, alice, or
 @pytest.mark.parametrize(
     ("kind", "there", "not_there"),
     [
-        ("video", ["<video", "lane-plot", "data-timeline", "Where it looks fake"], ["<audio"]),
+        ("video", ["<video", "lane-plot", "data-timeline", "Stretches that score above the threshold"], ["<audio"]),
         (
             "audio",
             ["<audio", "lane-plot is-sound"],
@@ -120,8 +120,10 @@ def test_failed_says_what_happened_and_what_to_do(client, alice, organization):
     client.force_login(alice)
     page = page_of(client, job)
     assert "This file is not a picture we can read." in page
-    assert "save it again as JPEG, MP4 or WAV" in page
-    assert "Run again" in page
+    assert "save it again as JPEG or PNG" in page
+    assert "plays there" not in page
+    assert "Run again" not in page  # the same file fails in the same way
+    assert "Run it again, otherwise" not in page
     assert 'data-live-active="false"' in page
 
 
@@ -152,8 +154,8 @@ def test_queries(client, alice, organization, django_assert_num_queries, kind):
         make_finished(organization, alice, kind=kind)
     client.force_login(alice)
     # session, user, organisation, job, branches, artifacts, same bytes, hashes of the others, links, sightings,
-    # other runs, history, profiles
-    with django_assert_num_queries(13):
+    # other runs, history, profiles, holds
+    with django_assert_num_queries(15):
         client.get(job.get_absolute_url())
 
 
@@ -185,7 +187,7 @@ def test_people_have_letters_scores_and_times(client, alice, organization):
     client.force_login(alice)
     page = page_of(client, make_finished(organization, alice))
     assert "<strong>Person A</strong>" in page
-    assert "face score 90" in page
+    assert "Face picture, over all frames 90" in page
     assert "0:00.0 – 0:03.9, looked at in 12 frames" in page
     assert "Picture, Person A" in page  # of the fake interval
 
@@ -245,6 +247,7 @@ def test_credentials_in_words(client, alice, organization):
     job.result.save()
     client.force_login(alice)
     page = page_of(client, job)
+    assert '<time datetime="2026-11-01T10:00:00+00:00" data-moment="long">1 Nov 2026, 10:00:00 UTC</time>' in page
     assert "Created: taken with a digital camera or recorder" in page
     assert "harbour.jpg" in page
     assert "the file that this was made from, with credentials of its own" in page
@@ -273,14 +276,15 @@ def test_lips_and_sound_in_words(client, alice, organization):
 def test_a_place_in_the_file_is_named_and_folded_away(client, alice, organization):
     job = make_finished(organization, alice, kind="image")
     tags = {"GPSLatitude": "(52.0, 31.0, 12.0)", "DateTimeOriginal": "2026:11:01 10:00:00", "Make": "ExampleCam"}
-    Media.objects.filter(pk=job.media_id).update(info={"metadata": tags})
+    job.media.info = {"metadata": tags}
+    job.media.save(update_fields=["info"])
     client.force_login(alice)
     page = page_of(client, job)
     summary, rest = page.split("A place is recorded in the file</summary>")
     assert "52.0" not in summary
     assert "(52.0, 31.0, 12.0)" in rest
     assert "<h3>Device</h3>" in page
-    assert "<dt>Date time original</dt>" in page
+    assert "<dt>Date time original</dt><dd>1 Nov 2026, 10:00:00</dd>" in page
 
 
 def test_who_did_what_comes_from_the_audit_log(client, alice, bob, charlie, organization, other_organization):
@@ -288,13 +292,15 @@ def test_who_did_what_comes_from_the_audit_log(client, alice, bob, charlie, orga
     audit.record(
         action="job.started", organization=organization, actor=alice, target=job, details={"stability": "full"}
     )
-    audit.record(action="report.read", organization=organization, actor=bob, target=job, ip_address="192.0.2.7")
-    audit.record(action="report.read", organization=other_organization, actor=charlie, target=job)
+    audit.record(action="report.read", organization=organization, actor=alice, target=job)
+    audit.record(action="job.feedback", organization=organization, actor=bob, target=job, ip_address="192.0.2.7")
+    audit.record(action="job.feedback", organization=other_organization, actor=charlie, target=job)
     client.force_login(alice)
     page = page_of(client, job)
     history = page[page.index("Who did what") :]
     assert "Started this analysis: full re-saving test" in history
-    assert history.index("Opened the report") < history.index("Started this analysis")  # newest first
+    assert history.index("Gave a label") < history.index("Started this analysis")  # newest first
+    assert "report" not in history[: history.index("</ol>")]  # reads are in the audit log, for those who may see it
     assert "bob" in history
     assert "charlie" not in history
     assert "192.0.2.7" not in page
@@ -341,20 +347,115 @@ def test_access(client, alice, charlie, organization, name):
 
 def test_what_people_decided_leads_the_advice(client, alice, organization):
     job = make_finished(organization, alice)
-    Job.objects.filter(pk=job.pk).update(review_state="decided", review_label="real", review_decision="override")
+    Job.objects.filter(pk=job.pk).update(
+        review_state="decided", review_label="real", final_label="real", review_decision="override"
+    )
     client.force_login(alice)
     page = client.get(job.get_absolute_url()).content.decode()
-    assert "decided otherwise: <strong>Real</strong>" in page
+    headline = page.partition('id="verdict-word"')[2].partition("</h2>")[0]
+    assert headline.endswith("</svg>Real")
+    assert 'class="hero is-real"' in page
+    assert "<strong>The machine read: fake, 91\N{NO-BREAK SPACE}%</strong>" in page
     assert "Do not share or act on this item" not in page
 
 
-def test_a_check_that_found_nothing_is_told_from_one_that_never_counts(client, alice, organization):
+def test_a_check_that_added_nothing_is_told_from_one_that_never_counts(client, alice, organization):
     job = make_finished(organization, alice)
     BranchScore.objects.filter(result__job=job, branch__in=("spatial", "temporal")).update(
         state="scored", score=0.2, weight=0, contribution=0
     )
     client.force_login(alice)
     page = client.get(job.get_absolute_url()).content.decode()
-    assert page.count("Counts, but found nothing: adds nothing to this score") == 1
-    assert "so it cannot outvote a check that found something" in page
+    assert page.count("Counts, but added nothing to this score: it can only add suspicion") == 1
+    assert "Why it added nothing." in page
+    assert "So it cannot outvote a check that found more" in page
     assert "Does not count towards the score" in page
+    assert "No check of faces adds to this score" in page
+    assert '"facesCheck": ""' in page
+    assert "over all frames" not in page
+
+
+def test_thresholds_have_their_decimal_and_no_score_is_rounded_onto_one(client, alice, organization):
+    job = make_finished(
+        organization, alice, label="inconclusive", score=0.6996, threshold_real=0.401, threshold_fake=0.7
+    )
+    client.force_login(alice)
+    page = page_of(client, job)
+    space = "\N{NO-BREAK SPACE}"
+    assert f'<span class="figure">69.9{space}%</span>' in page
+    assert f"Real below 40.1{space}%, fake from 70{space}%." in page
+    assert f"Lines: real below 40.1{space}%, fake from 70{space}%." in page
+
+
+def test_the_page_says_how_the_checks_become_the_verdict(client, alice, organization):
+    client.force_login(alice)
+    page = page_of(client, make_finished(organization, alice))
+    part = page[page.index("Where the score comes from") :]
+    assert "(here: picture 91\N{NO-BREAK SPACE}%, voice 12\N{NO-BREAK SPACE}%)" in part
+    assert page.index("Where the score comes from") < page.index("Where the checks looked")
+
+
+@pytest.mark.parametrize(
+    ("after", "words"), [(0.88, "<strong>Yes.</strong>"), (0.72, "<strong>The label holds, the score moves.</strong>")]
+)
+def test_a_far_fall_after_re_saving_is_no_plain_yes(client, alice, organization, after, words):
+    job = make_finished(organization, alice, score=0.93)
+    job.result.details["stability"]["variants"] = [{"name": "jpeg_50", "score": 0.92}, {"name": "crop", "score": after}]
+    job.result.save()
+    client.force_login(alice)
+    page = page_of(client, job)
+    assert words in page
+    assert "“Cropped”" in page
+    assert f"{round(100 * (0.93 - after))} points" in page
+
+
+@pytest.mark.parametrize(("copy", "is_told"), [(0.6, True), (0.9, False)])
+def test_beside_the_score_it_says_that_a_copy_would_be_judged_otherwise(client, alice, organization, copy, is_told):
+    job = make_finished(organization, alice, score=0.93)
+    job.result.details["stability"]["variants"] = [{"name": "jpeg_50", "score": copy}]
+    job.result.save()
+    client.force_login(alice)
+    page = page_of(client, job)
+    figures = page[page.index("hero-figures") : page.index("</section>", page.index("hero-figures"))]
+    assert ("It depends on the copy." in figures) == is_told
+    assert ("Such a copy would get no verdict." in figures) == is_told
+
+
+def test_previous_and_next_follow_the_list_one_came_from(client, alice, organization):
+    first, voice, last = (make_finished(organization, alice, kind=kind) for kind in ("video", "audio", "video"))
+    client.force_login(alice)
+    page = page_of(client, last)
+    assert "Analyses of the list" not in page
+    page = client.get(
+        last.get_absolute_url(), headers={"referer": "http://testserver/?kind=video&sort=newest&nonsense=1"}
+    ).content.decode()
+    assert f'href="{first.get_absolute_url()}?from=kind%3Dvideo" data-single-key="n"' in page
+    assert 'data-single-key="p"' not in page
+    assert 'href="/?kind=video">Analyses</a>' in page
+    page = client.get(voice.get_absolute_url(), {"from": "sort=oldest"}).content.decode()
+    assert f'href="{last.get_absolute_url()}?from=sort%3Doldest" data-single-key="n"' in page
+    assert f'href="{first.get_absolute_url()}?from=sort%3Doldest" data-single-key="p"' in page
+    page = client.get(voice.get_absolute_url(), {"from": "//evil.example?kind=nothing"}).content.decode()
+    assert "evil.example" not in page
+
+
+def test_a_label_whose_interval_crosses_its_threshold_is_told_as_weak(client, alice, organization):
+    job = make_finished(organization, alice)
+    url, read = job.get_absolute_url(), f"/v1/jobs/{job.public_id}?include=result"
+    client.force_login(alice)
+    for low, is_weak in ((0.75, False), (0.6, True)):
+        InferenceResult.objects.filter(job=job).update(interval_low=low)
+        assert ("“fake” stands, as a weak verdict" in client.get(url).content.decode()) is is_weak
+        assert ("Weak: interval across the threshold" in client.get("/").content.decode()) is is_weak
+        assert client.get(read).json()["result"]["interval_crosses_threshold"] is is_weak
+        report = client.get(reverse("reports:report", args=[job.pk]), {"format": "json"}).json()
+        assert any("as a weak verdict" in sentence for sentence in report["summary"]["how_sure"]) is is_weak
+
+
+def test_a_score_past_a_threshold_is_not_said_to_lie_between_the_two(client, alice, organization):
+    job = make_finished(organization, alice)
+    InferenceResult.objects.filter(job=job).update(label="inconclusive", abstain_reason="uncertain_band")
+    client.force_login(alice)
+    page = client.get(job.get_absolute_url()).content.decode()
+    assert "The score is past a threshold, but too unsure to count" in page
+    assert "The score lies between the two thresholds" not in page

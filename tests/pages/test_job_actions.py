@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.urls import reverse
 
@@ -87,6 +89,16 @@ def test_the_full_test_is_offered_once(client, alice, vera, organization):
     page = client.get(job.get_absolute_url()).content.decode()
     assert "Test it fully" not in page
     assert "full test" in page
+
+
+def test_the_next_step_of_an_open_verdict_starts_the_full_test(client, alice, organization):
+    job = make_finished(organization, alice, label="inconclusive")
+    client.force_login(alice)
+    steps = client.get(job.get_absolute_url()).text.partition('class="next-steps"')[2].partition("</ul>")[0]
+    [address] = re.findall(r'<form method="post" action="([^"]+/rerun/)"', steps)
+    assert client.post(address, {"stability": "full"}).status_code == 302
+    assert Job.objects.exclude(pk=job.pk).get().stability == "full"
+    assert 'name="stability" value="full"' in steps
 
 
 def test_delete_asks_first_and_then_destroys_the_key(client, alice, organization):

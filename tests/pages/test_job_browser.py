@@ -71,6 +71,7 @@ PAINTED = """() => {
 }"""
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("name", STATES)
 def test_accessibility(open_page, name):
     page = open_page(name)
@@ -79,6 +80,7 @@ def test_accessibility(open_page, name):
     check_both_themes(page)
 
 
+@pytest.mark.walk
 def test_accessibility_of_what_belongs_together(open_page):
     page = open_page("clip", "related/")
     expect(page.get_by_role("heading", name="What belongs together")).to_be_visible()
@@ -110,17 +112,17 @@ def test_frames_are_stepped_exactly(open_page):
     page = clip(open_page)
     page.get_by_role("slider", name="Position").press("Home")
     number = page.get_by_role("group", name="Frame by frame").locator("xpath=..").locator("[data-frame-number]")
-    expect(number).to_have_text("0")
+    expect(number).to_have_text("1")
     for frame in (1, 2, 3):
         page.get_by_role("button", name="One frame on").click()
-        expect(number).to_have_text(str(frame))
+        expect(number).to_have_text(str(frame + 1))
         page.wait_for_function(f"() => !document.querySelector('video').seeking && ({PAINTED})() === {frame}")
     page.keyboard.press(",")
-    expect(number).to_have_text("2")
+    expect(number).to_have_text("3")
     page.wait_for_function(f"() => !document.querySelector('video').seeking && ({PAINTED})() === 2")
     for _ in range(4):
         page.keyboard.press(",")
-    expect(number).to_have_text("0")  # and no further
+    expect(number).to_have_text("1")  # and no further
 
 
 def test_arrows_go_from_window_to_window(open_page):
@@ -219,6 +221,25 @@ def test_boxes_lie_on_the_face(open_page):
     assert found == pytest.approx(FACE, abs=4)
     page.get_by_role("button", name="Faces").click()
     expect(page.locator(".face-box")).to_have_count(0)
+
+
+def test_keys_of_the_player_work_on_the_whole_page(open_page):
+    page = open_page("clip")
+    page.wait_for_load_state("networkidle")
+    faces = page.locator("[data-toggle-faces]")
+    page.keyboard.press("f")
+    expect(faces).to_have_attribute("aria-pressed", "false")
+    page.keyboard.press(".")
+    expect(page.locator("[data-frame-number]")).not_to_have_text("1")
+    page.get_by_label("Speed").focus()
+    page.keyboard.press("f")  # a field has the focus
+    expect(faces).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_name_at_a_face_can_be_read_on_a_phone(open_page):
+    page = open_page("clip", width=390)
+    expect(page.locator(".face-tag").first).to_be_visible()
+    assert page.locator(".face-tag").first.evaluate("tag => tag.getBoundingClientRect().height") >= 12
 
 
 def test_overlays_have_a_strength_each(open_page):
@@ -347,13 +368,6 @@ def test_a_phone_begins_with_what_matters_and_opens_the_rest_on_demand(open_page
     expect(page.get_by_text("Perceptual hash")).to_be_visible()
 
 
-def test_the_link_to_a_full_test_opens_its_part(open_page):
-    page = open_page("face")
-    expect(page.get_by_label("Thresholds")).to_be_hidden()
-    page.get_by_role("link", name="Test it fully against re-saving").click()
-    expect(page.get_by_label("Thresholds")).to_be_visible()
-
-
 def test_another_run_with_another_profile(open_page, site):
     page = open_page("plain")
     page.get_by_role("heading", name="Run it again, otherwise").click()
@@ -382,8 +396,25 @@ def test_without_a_script_every_fact_can_be_read(open_page, name):
         "Run it again, otherwise",
     ):
         expect(page.get_by_text(words).first).to_be_visible()
+    fold = page.locator("details.silent > summary")  # opens by itself, as every fold does
+    if fold.count():
+        fold.click()
     expect(page.locator(".branch-sentence").last).to_be_visible()
     expect(page.get_by_role("button", name="Side by side")).to_be_hidden()
     if name != "face":
         page.get_by_text("The same in numbers").click()
         expect(page.get_by_role("region", name="Scores over time")).to_be_visible()
+
+
+def test_a_live_refresh_leaves_folds_as_they_were_left(open_page):
+    page = open_page("clip", width=390)
+    page.wait_for_load_state("networkidle")
+    opened = page.locator("details[data-fold]").first
+    expect(opened).not_to_have_attribute("open", "")
+    opened.locator("> summary").click()
+    expect(opened).to_have_attribute("open", "")
+    page.evaluate("document.querySelector('[data-live-panel] > *').dataset.old = '1'")
+    page.evaluate("document.querySelector('[data-live-panel]').dispatchEvent(new CustomEvent('refresh-now'))")
+    expect(page.locator("[data-old]")).to_have_count(0)
+    expect(opened).to_have_attribute("open", "")
+    expect(page.locator("details[data-fold]").nth(1)).not_to_have_attribute("open", "")

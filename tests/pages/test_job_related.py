@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.urls import reverse
 
+from detection import related
 from detection.models import Job, Media, MediaLink
 from tests.pages.finished import make_finished
 
@@ -81,5 +82,16 @@ def test_queries_do_not_grow(client, alice, organization, django_assert_num_quer
         apart(make_finished(organization, alice, kind="image"), f"{number}.png")
     client.force_login(alice)
     # session, user, organisation, job, same bytes, hashes, links, same sender and how many, relatives
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         page_of(client, job)
+
+
+def test_more_of_the_same_sender_are_a_link_away(client, alice, organization):
+    job = make_finished(organization, alice)
+    for number in range(related.SHOWN_OF_SENDER + 1):
+        apart(make_finished(organization, alice, kind="audio"), f"{number:x}-other.wav")
+    client.force_login(alice)
+    address = f"/?uploader={alice.pk}&amp;sandbox=with"
+    assert f'href="{address}"' in page_of(client, job)
+    Job.objects.filter(media__filename__startswith="0-").delete()
+    assert f'href="{address}"' not in page_of(client, job)

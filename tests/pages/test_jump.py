@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 
 from detection import jump
-from detection.models import JobStatus
+from detection.models import JobStatus, SavedView
 from tests import factories
 from tests.pages.finished import make_finished
 
@@ -30,8 +30,8 @@ def titles(response) -> list[str]:
 def test_the_newest_come_without_a_word(client, alice, jobs):
     client.force_login(alice)
     assert client.get(URL).json()["results"] == [
-        {"title": "portrait.png", "hint": "Queued", "url": jobs["waiting"].get_absolute_url()},
-        {"title": "speech.mp4", "hint": "Fake", "url": jobs["clip"].get_absolute_url()},
+        {"group": "Analysis", "title": "portrait.png", "hint": "Queued", "url": jobs["waiting"].get_absolute_url()},
+        {"group": "Analysis", "title": "speech.mp4", "hint": "Fake", "url": jobs["clip"].get_absolute_url()},
     ]
 
 
@@ -41,6 +41,43 @@ def test_by_name_digest_and_id(client, alice, jobs):
     for q in ("SPEECH", "c0ffeec0", str(clip.id), clip.public_id, clip.media.public_id):
         assert titles(client.get(URL, {"q": q})) == ["speech.mp4"], q
     assert titles(client.get(URL, {"q": "nothing like this"})) == []
+
+
+@pytest.mark.parametrize(
+    ("q", "who", "first"),
+    [
+        ("thresh", "administrator", "Threshold profiles"),
+        ("fake real score", "administrator", None),
+        ("second factor", "alice", "Your sign-in"),
+        ("kappa", "administrator", "Review statistics"),
+        ("kappa", "alice", None),  # not hers to see
+        ("known", "administrator", "Known items"),
+        ("audit", "administrator", "Audit log"),
+        ("audit", "alice", None),
+        ("verify report", "alice", "Verify a report"),
+    ],
+)
+def test_pages_are_found_by_what_they_are_about(client, request, q, who, first):
+    client.force_login(request.getfixturevalue(who))
+    results = client.get(URL, {"q": q}).json()["results"]
+    assert next((one["title"] for one in results if one["group"] == "Page"), None) == first
+    for one in results:
+        assert client.get(one["url"]).status_code == 200
+
+
+def test_saved_views_are_found_own_and_shared(client, alice, bob, charlie):
+    for owner, name, is_shared in ((alice, "Night shift", False), (bob, "Night desk", True), (bob, "Night own", False)):
+        SavedView.objects.create(
+            organization=owner.organization, owner=owner, name=name, query="label=fake", is_shared=is_shared
+        )
+    client.force_login(alice)
+    found = client.get(URL, {"q": "night"}).json()["results"]
+    assert [(one["group"], one["title"], one["url"]) for one in found] == [
+        ("View", "Night desk", "/?label=fake"),
+        ("View", "Night shift", "/?label=fake"),
+    ]
+    client.force_login(charlie)
+    assert titles(client.get(URL, {"q": "night"})) == []
 
 
 def test_names_are_searched_among_the_newest_only(client, alice, jobs, monkeypatch):

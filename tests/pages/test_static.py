@@ -74,6 +74,8 @@ def test_the_next_step_fits_the_kind_of_media(kind):
     said = words.next_step("inconclusive", kind)
     assert "{" not in said
     assert ("longer" in said) == (kind in ("video", "audio"))
+    assert ("the speaker" in words.next_step("fake", kind)) == (kind == "audio")
+    assert ("the person shown" in words.next_step("fake", kind)) == (kind != "audio")
 
 
 def test_every_branch_is_explained():

@@ -88,7 +88,7 @@ def test_a_viewer_may_not(client, vera):
     client.force_login(vera)
     response = client.post(URL, {"files": picture()})
     assert response.status_code == 403
-    assert "Your role (viewer) lets you look at analyses" in response.content.decode()
+    assert "Your role (viewer) does not include: “Submit media" in response.content.decode()
     assert not Media.objects.exists()
 
 
@@ -97,3 +97,11 @@ def test_anonymous_and_wrong_method(client, alice):
     client.force_login(alice)
     assert client.get(URL).status_code == 405
     assert not Media.objects.exists()
+
+
+@pytest.mark.parametrize(("code", "may_pass"), [("url_timeout", True), ("media_unreadable", False), ("", False)])
+def test_an_open_page_is_told_whether_another_try_may_help(client, alice, organization, code, may_pass):
+    job = factories.make_job(organization=organization, status="failed", failure_code=code)
+    client.force_login(alice)
+    [state] = client.get(URL + "states/", {"id": str(job.pk)}).json()["jobs"]
+    assert state["may_pass"] is may_pass

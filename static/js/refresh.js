@@ -1,6 +1,8 @@
-// Figures that stay fresh: the fragment is fetched again while the page is in view. A button pauses it (WCAG 2.2.2).
+// A part of a page that stays fresh: it is fetched again while the page is in view, until it says that nothing more
+// will come. A button pauses it where there is one (WCAG 2.2.2).
 import { areKeysOn, isTyping } from "./keys.js";
 import { init as initMoments } from "./moments.js";
+import { isSignIn, isSignedOut, tellSignedOut } from "./signedout.js";
 
 export const KEYS = [{ keys: "p", does: "Pause refreshing, or go on", when: "[data-refresh-pause]" }];
 
@@ -11,12 +13,14 @@ export function init(root) {
   let busy = false;
 
   async function refresh() {
-    if (busy || document.hidden || pause?.getAttribute("aria-pressed") === "true") return;
+    if (isSignedOut()) return;
+    if (panel.querySelector("[data-refresh-end]") || busy || document.hidden || pause?.getAttribute("aria-pressed") === "true") return;
     if (panel.contains(document.activeElement)) return; // whoever is in there with the keyboard keeps their place
     busy = true;
     try {
       const response = await fetch(panel.dataset.refreshUrl, { headers: { "X-Requested-With": "fetch" } });
-      if (response.redirected) location.reload(); // signed out
+      if (isSignIn(response.url)) tellSignedOut();
+      else if (response.redirected) location.reload();
       else if (response.ok) replace(panel, await response.text());
     } catch {
       // Offline for a moment: the next round asks again.
@@ -26,6 +30,7 @@ export function init(root) {
   }
 
   panel.addEventListener("refresh-now", refresh);
+  document.addEventListener("signed-in", refresh);
   setInterval(refresh, 1000 * Number(panel.dataset.refreshS));
   document.addEventListener("visibilitychange", refresh);
   pause?.addEventListener("click", () => {
