@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,13 +11,16 @@ import pytest
 from django.conf import settings
 from django.core.cache import cache
 from django.core.files.storage import storages
+from django.db import connection
 from django.db.backends.base.operations import BaseDatabaseOperations
 
 from accounts import audit_triggers
+from accounts.api_keys import create_api_key
 from accounts.models import ApiKey, Organization, Role, User
-from accounts.services import create_api_key
+from deepfake import rate_limits
 from detection.models import Job, Media
-from tests import factories
+from review.models import ReviewSettings
+from tests import factories, migrated
 
 _SESSION_DIR = Path(settings.DATA_DIR)
 
@@ -41,8 +45,32 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         for cached in ("base_location", "location"):
             default.__dict__.pop(cached, None)
     cache.clear()
+    rate_limits.forget()
     yield folder
     cache.clear()
+    rate_limits.forget()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """Begin with the database that the migrations made once, instead of running them before every test run."""
+    if connection.vendor == "sqlite":
+        connection.creation.create_test_db = _create_from_migrated  # type: ignore[method-assign]
+    else:
+        connection.settings_dict["TEST"]["TEMPLATE"] = migrated.migrated_on_postgresql(os.environ["DATABASE_URL"])
+
+
+def _create_from_migrated(
+    verbosity: int = 1, autoclobber: bool = False, serialize: bool = True, keepdb: bool = False
+) -> str:
+    creation = connection.creation
+    name: str = creation._get_test_db_name()
+    creation._create_test_db(verbosity, autoclobber, keepdb)
+    connection.close()
+    settings.DATABASES["default"]["NAME"] = connection.settings_dict["NAME"] = name
+    connection.ensure_connection()
+    migrated.load_into(connection.connection)
+    return name
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -63,6 +91,12 @@ def _flush_may_empty_the_audit_log() -> Iterator[None]:
 @pytest.fixture
 def organization(db: None) -> Organization:
     return Organization.objects.create(name="Example Newsroom", slug="example")
+
+
+@pytest.fixture
+def review_settings(organization: Organization) -> ReviewSettings:
+    """Nothing at random: tests that want a sample say so."""
+    return ReviewSettings.objects.create(organization=organization, audit_rate=0, second_opinion_rate=0)
 
 
 @pytest.fixture
