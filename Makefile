@@ -23,13 +23,13 @@ run: setup  ## set up, migrate, make the demo organisation and serve http://127.
 	@exec $(PY) manage.py serve --prepare
 
 test: setup-dev  ## run the tests (SQLite, in-memory channels, offline), but for those of the five targets below
-	@$(PY) -m pytest -q -n 2 --dist loadfile -m "not browser and not walk and not contract" --ignore tests/sdk --ignore tests/training $(ARGS)
+	@$(PY) -m pytest -q -n 2 --dist loadfile -m "not browser and not contract" --ignore tests/sdk --ignore tests/training $(ARGS)
 
 test-training: setup-dev  ## the tests of training, measuring and making fakes, which serving never needs
 	@$(PY) -m pytest -q tests/training $(ARGS)
 
 test-pages: setup-dev  ## everything in Chromium: work done by hand and keyboard, and every page with axe, narrow, 200 %, Tab
-	@$(PY) -m pytest -q -m "browser or walk" $(ARGS)
+	@$(PY) -m pytest -q -m browser $(ARGS)
 
 test-contract: setup-dev  ## hold the API against its own document: made-up requests to a running server
 	@CONTRACT_SECONDS=$${CONTRACT_SECONDS:-60} CONTRACT_PHASES=$${CONTRACT_PHASES:-examples,coverage,fuzzing} \

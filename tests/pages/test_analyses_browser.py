@@ -11,23 +11,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests import factories
-from tests.pages.test_browser import (
-    CHROMIUM,
-    ROOT,
-    VERDICT_MS,
-    Site,
-    check_both_themes,
-    sign_in,
-)
-from tests.pages.test_browser import browser as browser
+from tests.chromium import ROOT, VERDICT_MS, Site, browsing, check_both_themes, sign_in
+from tests.chromium import browser as browser
 from tests.pages.test_browser import open_page as open_page
 from tests.pages.test_browser import session as session
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-]
+pytestmark = browsing()
 SEED = "from tests.pages.seed_list import seed; seed()"
 PICTURE = ROOT / "tests" / "media" / "astronaut.jpg"
 
@@ -59,7 +48,6 @@ def was_reloaded(page: Page) -> bool:
 # Accessibility --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.walk
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("url", ["/?label=fake&since=2020-01-01&sort=score_high", "/?q=nothing-like-it&kind=audio"])
 def test_accessibility_with_filters_open_and_rows_chosen(open_page, site, url, width):
@@ -76,9 +64,8 @@ def test_accessibility_with_filters_open_and_rows_chosen(open_page, site, url, w
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
-@pytest.mark.walk
 def test_accessibility_of_uploads_and_undo(open_page, site):
-    page = open_page(site.url + "/?q=spare", allowed="400 (Bad Request)")
+    page = open_page(site.url + "/?q=spare", allowed=("400 (Bad Request)",))
     page.locator(".upload-more > summary").click()
     page.get_by_label(re.compile("^Addresses")).fill("http://127.0.0.1/private.png")
     page.get_by_role("button", name="Analyse").click()
@@ -165,7 +152,7 @@ def test_a_dropped_folder_is_read_to_its_depth(open_page, site):
 
 
 def test_pasted_addresses_and_a_pasted_picture(open_page, site):
-    page = open_page(site.url + "/", allowed="400 (Bad Request)")
+    page = open_page(site.url + "/", allowed=("400 (Bad Request)",))
     page.evaluate(
         """() => {
           const data = new DataTransfer();
@@ -191,7 +178,7 @@ def test_pasted_addresses_and_a_pasted_picture(open_page, site):
 
 
 def test_of_pasted_text_the_addresses_are_taken_and_the_rest_is_told(open_page, site):
-    page = open_page(site.url + "/", allowed="400 (Bad Request)")
+    page = open_page(site.url + "/", allowed=("400 (Bad Request)",))
     paste = """(text) => {
       const data = new DataTransfer();
       data.setData("text", text);
@@ -207,7 +194,7 @@ def test_of_pasted_text_the_addresses_are_taken_and_the_rest_is_told(open_page, 
 
 
 def test_a_pasted_picture_is_named_by_the_readers_clock(open_page, site):
-    page = open_page(site.url + "/", allowed="415", timezone_id="Asia/Kolkata")
+    page = open_page(site.url + "/", allowed=("415",), timezone_id="Asia/Kolkata")
     page.clock.set_fixed_time("2026-03-01T22:15:07Z")
     page.evaluate(
         """() => {
@@ -220,7 +207,7 @@ def test_a_pasted_picture_is_named_by_the_readers_clock(open_page, site):
 
 
 def test_a_broken_upload_is_tried_again_and_taken_once(open_page, site, tmp_path):
-    page = open_page(site.url + "/", allowed="ERR_FAILED")
+    page = open_page(site.url + "/", allowed=("ERR_FAILED",))
     picture = tmp_path / "once.jpg"
     picture.write_bytes(PICTURE.read_bytes())
     page.route("**/analyses/", lambda route: route.abort())
@@ -264,7 +251,7 @@ def test_an_ended_session_keeps_the_list_and_its_files(open_page, site, tmp_path
 
 def test_a_session_that_was_begun_anew_elsewhere_is_taken_up(open_page, site, tmp_path):
     """The form's token is of the session before; nothing has told the page."""
-    page = open_page(site.url + "/", allowed="403 (Forbidden)")
+    page = open_page(site.url + "/", allowed=("403 (Forbidden)",))
     picture = tmp_path / "renewed.jpg"
     picture.write_bytes(PICTURE.read_bytes() + b"renewed")
     other = page.context.new_page()
@@ -278,7 +265,7 @@ def test_a_session_that_was_begun_anew_elsewhere_is_taken_up(open_page, site, tm
 
 
 def test_stopping_and_running_again_without_a_connection_say_so(open_page, site, tmp_path):
-    page = open_page(site.url + "/", allowed="ERR_")
+    page = open_page(site.url + "/", allowed=("ERR_",))
     picture = tmp_path / "holds.jpg"
     picture.write_bytes(PICTURE.read_bytes() + b"holds")
     job = "00000000-0000-4000-8000-000000000000"
@@ -321,7 +308,7 @@ def test_a_socket_that_is_closed_with_the_session_does_not_come_back_by_itself(o
 
 
 def test_leaving_while_something_is_sent_is_warned_of(open_page, site, tmp_path):
-    page = open_page(site.url + "/", allowed="ERR_")
+    page = open_page(site.url + "/", allowed=("ERR_",))
     asked: list[str] = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
     page.route("**/analyses/", lambda route: None)  # never answered
@@ -467,7 +454,7 @@ def test_scores_that_are_the_wrong_way_round_are_told_at_the_field(open_page, si
 
 
 def test_the_list_begins_in_the_upper_half_and_the_form_stays_as_it_was_left(open_page, site, tmp_path):
-    page = open_page(site.url + "/", width=1440, allowed="415 (Unsupported Media Type)")
+    page = open_page(site.url + "/", width=1440, allowed=("415 (Unsupported Media Type)",))
     top = "document.querySelector('tr.job-row').getBoundingClientRect().top"
     assert page.evaluate(top) < 400
     for number in range(8):
@@ -484,7 +471,7 @@ def test_the_list_begins_in_the_upper_half_and_the_form_stays_as_it_was_left(ope
 
 
 def test_problems_stand_first_and_new_ones_are_in_sight(open_page, site, tmp_path):
-    page = open_page(site.url + "/", width=1440, allowed="Failed to load resource")
+    page = open_page(site.url + "/", width=1440, allowed=("Failed to load resource",))
     for number in range(31):
         (tmp_path / f"words{number:02}.txt").write_text(f"words {number}")
     good = tmp_path / "good.jpg"
@@ -524,7 +511,7 @@ def test_problems_stand_first_and_new_ones_are_in_sight(open_page, site, tmp_pat
 
 
 def test_only_what_may_pass_is_offered_again(open_page, site, tmp_path):
-    page = open_page(site.url + "/", allowed="Failed to load resource")
+    page = open_page(site.url + "/", allowed=("Failed to load resource",))
     answers = {"broken.png": 503, "full.png": 507, "words.txt": 415}
     for number, name in enumerate(answers):
         (tmp_path / name).write_bytes(PICTURE.read_bytes() + bytes([number]))
@@ -563,7 +550,7 @@ def test_a_choice_survives_a_live_row(open_page, site, tmp_path):
 
 
 def test_pictures_do_not_move_the_rows(open_page, site):
-    page = open_page("about:blank", allowed="ERR_FAILED")
+    page = open_page("about:blank", allowed=("ERR_FAILED",))
     page.route("**/thumbnail", lambda route: route.abort())
     page.goto(site.url + "/?q=spare")
     without = page.evaluate(

@@ -2,137 +2,37 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from tests import factories, migrated
+from tests.chromium import ROOT, RULES, VERDICT_MS, Site, browsing, check_both_themes, signed_in, tabs
+from tests.chromium import browser as browser
 
-ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-]
-VERDICT_MS = 90_000  # a picture takes a second; a busy test machine may need much longer
+pytestmark = browsing()
 SEED = "from tests.pages.seed_site import seed; seed()"
-
-
-class Site:
-    def __init__(self, folder: Path, seed: str = SEED, name: str = "127.0.0.1") -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://{name}:{port}"
-        dropped = ("DJANGO_SETTINGS_MODULE", "DATABASE_URL", "REDIS_URL", "DEBUG")
-        kept = {name: value for name, value in os.environ.items() if name not in dropped}
-        own = {"DATA_DIR": str(folder), "PORT": str(port), "PUBLIC_URL": self.url, "WORKER_THREADS": "1"}
-        self.environment = kept | own
-        migrated.copy_to(folder / "db.sqlite3")
-        self.jobs: dict[str, str] = json.loads(self.manage("shell", "-v0", "-c", seed).splitlines()[-1])
-        self.log = (folder / "serve.log").open("w")
-        command = [sys.executable, "manage.py", "serve"]
-        self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=self.log, stderr=self.log)
-        self._wait()
-
-    def manage(self, *arguments: str) -> str:
-        command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def _wait(self) -> None:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"{self.url}/accounts/login/", timeout=2)
-                return
-            except OSError:
-                assert self.process.poll() is None, Path(self.log.name).read_text()
-                time.sleep(0.2)
-        raise AssertionError("the site did not start")
-
-    def page(self, name: str) -> str:
-        return f"{self.url}/analyses/{self.jobs[name]}/"
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(30)
-        self.log.close()
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("site"))
+    site = Site(tmp_path_factory.mktemp("site"), SEED)
     yield site
     site.stop()
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    # Closed with this module: its event loop would stand in the way of Django's own tests.
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def session(site: Site, browser: Browser) -> Any:
-    """Alice's cookies, taken by signing in through the form once."""
-    context = browser.new_context()
-    page = context.new_page()
-    sign_in(page, site)
-    expect(page.get_by_role("heading", name="Analyses", exact=True)).to_be_visible()
-    state = context.storage_state()
-    context.close()
-    return state
-
-
-def sign_in(page: Page, site: Site, name: str = "alice") -> None:
-    page.goto(site.url + "/")
-    page.get_by_label("User name or e-mail").fill(name)
-    page.get_by_label("Password", exact=True).fill(factories.PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    return signed_in(browser, site)
 
 
 @pytest.fixture
 def open_page(browser: Browser, session: Any) -> Iterator[Any]:
-    """Open a signed-in page; at the end, nothing may have been logged as an error or refused by the policy."""
-    contexts: list[BrowserContext] = []
-    complaints: list[str] = []
-
-    def open_(url: str, *, width: int = 1280, theme: str = "light", allowed: str = "", **options: Any) -> Page:
-        options = {"storage_state": session} | options
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: note(message.type, message.text, allowed))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(url)
-        return page
-
-    def note(kind: str, text: str, allowed: str) -> None:
-        if kind in ("error", "warning") and not (allowed and allowed in text):
-            complaints.append(text)
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    """Open an address as Alice."""
+    with tabs(browser) as opened:
+        yield lambda url, **options: opened.open(url, **({"storage_state": session} | options))
 
 
 def address(site: Site, name: str) -> str:
@@ -166,21 +66,11 @@ PAGES = (
     "password",
     "missing",
 )
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 
 
-def check_both_themes(page: Page) -> None:
-    found = Axe().run(page, options={"runOnly": RULES})
-    assert found.violations_count == 0, found.generate_report()
-    page.emulate_media(color_scheme="dark")
-    found = Axe().run(page, options={"runOnly": {"type": "rule", "values": ["color-contrast"]}})
-    assert found.violations_count == 0, found.generate_report()
-
-
-@pytest.mark.walk
 @pytest.mark.parametrize("name", PAGES)
 def test_accessibility(open_page, site, name):
-    allowed = "404 (Not Found)" if name == "missing" else ""
+    allowed = ("404 (Not Found)",) if name == "missing" else ()
     page = open_page(address(site, name), allowed=allowed)
     page.wait_for_load_state("networkidle")
     page.evaluate("document.querySelectorAll('main details').forEach((part) => { part.open = true; })")
@@ -200,7 +90,7 @@ def test_accessibility_check_finds_faults(open_page, site):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_nothing_scrolls_sideways(open_page, site, name):
-    page = open_page(address(site, name), allowed="404 (Not Found)" if name == "missing" else "")
+    page = open_page(address(site, name), allowed=("404 (Not Found)",) if name == "missing" else ())
     for width in (320, 390, 768, 1024, 1920):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width
@@ -232,7 +122,7 @@ def test_an_analysis_that_is_open_finishes_by_itself(open_page, site):
 
 
 def test_a_refused_file_says_why(open_page, site):
-    page = open_page(site.url + "/", allowed="415")
+    page = open_page(site.url + "/", allowed=("415",))
     page.locator("#upload-files").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"words"})
     refused = page.locator(".upload-item[data-state=refused]")
     expect(refused).to_contain_text("a.txt")
@@ -252,7 +142,7 @@ def test_filters_follow_at_once_and_live_in_the_address(open_page, site):
 
 
 def test_the_theme_is_remembered_and_painted_by_the_server(open_page, site):
-    page = open_page(site.url + "/", theme="light")
+    page = open_page(site.url + "/", color_scheme="light")
     page.get_by_role("button", name="Switch between light and dark").click()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     page.reload()

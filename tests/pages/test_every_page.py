@@ -15,8 +15,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from playwright.sync_api import Browser, Page, expect
 
 from detection import docs_page
-from tests.pages.test_browser import CHROMIUM, RULES, Site, sign_in
-from tests.pages.test_browser import browser as browser
+from tests.chromium import RULES, Site, browsing, close, signed_in
+from tests.chromium import browser as browser
 
 SEED = "from tests.pages.seed_workspace import seed; seed()"
 ACTION, FRAGMENT, FILE = "takes a form and redirects", "a part of a page", "a file or data"
@@ -167,12 +167,8 @@ FOREIGN = (
 
 WALK = [address for addresses in PAGES.values() for address in addresses]
 WITH_TAB = {addresses[0] for addresses in PAGES.values()}  # the others of a name show the same page in another state
-browsing = [
-    pytest.mark.browser,
-    pytest.mark.walk,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-]
+MOST_FOLDS = 40  # opened of one page; only the page of the API has more, and a test of its own that opens them all
+in_the_browser = browsing()
 
 
 def names(patterns: Any, path: str = "", room: str = "") -> Iterator[tuple[str, str]]:
@@ -205,23 +201,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def signed_in(site: Site, browser: Browser) -> Any:
-    context = browser.new_context()
-    page = context.new_page()
-    sign_in(page, site, "ada")
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
-    state = context.storage_state()
-    context.close()
-    return state
+def session(site: Site, browser: Browser) -> Any:
+    return signed_in(browser, site, "ada")
 
 
 @pytest.fixture
-def go(site: Site, browser: Browser, signed_in: Any) -> Iterator[Any]:
+def go(site: Site, browser: Browser, session: Any) -> Iterator[Any]:
     contexts = []
 
     def open_(address: str, **options: Any) -> Page:
         is_out = address.startswith(SIGNED_OUT)
-        state = {} if is_out else {"storage_state": signed_in}
+        state = {} if is_out else {"storage_state": session}
         context = browser.new_context(**({"viewport": {"width": 1440, "height": 900}} | state | options))
         contexts.append(context)
         page = context.new_page()
@@ -231,7 +221,7 @@ def go(site: Site, browser: Browser, signed_in: Any) -> Iterator[Any]:
 
     yield open_
     for context in contexts:
-        context.close()
+        close(context)
 
 
 def apply(*marks: Any) -> Any:
@@ -297,14 +287,14 @@ def check_tab(page: Page) -> None:
     assert page.evaluate("[...window.unmarked]") == []
 
 
-@apply(*browsing)
+@apply(*in_the_browser)
 @pytest.mark.parametrize("address", WALK)
 def test_a_page(go, address):
     page = go(address)
     assert page.locator("h1").count() == 1
     if address in WITH_TAB:
         check_tab(page)
-    for summary in page.locator("main details:not([open]) > summary").all():
+    for summary in page.locator("main details:not([open]) > summary").all()[:MOST_FOLDS]:
         if summary.is_visible():
             summary.press("Enter")  # an open menu may lie over the next one
     for width, theme in ((1440, "light"), (390, "dark")):  # both widths and themes; all four would double the time
@@ -318,7 +308,7 @@ def test_a_page(go, address):
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width
 
 
-@apply(*browsing)
+@apply(*in_the_browser)
 def test_titles_are_unique_and_say_where_one_is(go, site):
     page = go("/dashboard/")
     titles: dict[str, str] = {}
@@ -341,7 +331,7 @@ def test_titles_are_unique_and_say_where_one_is(go, site):
 # The shell around them ------------------------------------------------------------------------------------------------
 
 
-@apply(*browsing)
+@apply(*in_the_browser)
 def test_the_palette_finds_pages_actions_and_analyses_and_gives_the_focus_back(go):
     page = go("/dashboard/")
     pause = page.get_by_role("button", name="Pause refreshing")
@@ -369,7 +359,7 @@ def test_the_palette_finds_pages_actions_and_analyses_and_gives_the_focus_back(g
     expect(page.get_by_role("heading", level=1)).to_contain_text("clip-interview-statement.mp4")
 
 
-@apply(*browsing)
+@apply(*in_the_browser)
 def test_g_and_a_letter_goes_there_unless_one_types_or_has_switched_it_off(go):
     page = go("/")
     page.keyboard.press("g")
@@ -401,7 +391,7 @@ def test_g_and_a_letter_goes_there_unless_one_types_or_has_switched_it_off(go):
     page.wait_for_url("**/dashboard/")
 
 
-@apply(*browsing)
+@apply(*in_the_browser)
 def test_the_sheet_of_a_review_page_holds_its_own_keys_too(go):
     page = go("/review/")
     page.keyboard.press("?")
@@ -411,7 +401,7 @@ def test_the_sheet_of_a_review_page_holds_its_own_keys_too(go):
     expect(sheet).to_contain_text("Go to a page, an action or an analysis")
 
 
-@apply(*browsing)
+@apply(*in_the_browser)
 def test_the_sheet_collects_what_modules_export(go):
     page = go("/dashboard/")
     page.keyboard.press("p")
@@ -425,7 +415,7 @@ def test_the_sheet_collects_what_modules_export(go):
     expect(page.get_by_role("dialog", name="Keys")).not_to_contain_text("Pause refreshing")
 
 
-@apply(*browsing)
+@apply(*in_the_browser)
 def test_a_lost_connection_is_told_and_found_again(go):
     page = go("/dashboard/")
     banner = page.get_by_text("No connection to the server.")
@@ -436,7 +426,7 @@ def test_a_lost_connection_is_told_and_found_again(go):
     expect(banner).to_be_hidden()
 
 
-@apply(*browsing)
+@apply(*in_the_browser)
 def test_without_a_script_there_is_no_dead_button(go):
     page = go("/dashboard/", java_script_enabled=False)
     expect(page.get_by_role("heading", level=1)).to_have_text("Dashboard")
@@ -444,7 +434,7 @@ def test_without_a_script_there_is_no_dead_button(go):
         expect(page.get_by_role("button", name=name)).to_have_count(0)
 
 
-@apply(*browsing)
+@apply(*in_the_browser)
 def test_nothing_jumps_while_the_page_loads(go):
     """Cumulative layout shift of the frame and the dashboard, as browsers measure it."""
     page = go("/dashboard/")

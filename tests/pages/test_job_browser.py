@@ -6,18 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
+from tests.chromium import Site, browsing, check_both_themes, tabs
+from tests.chromium import browser as browser
 from tests.pages.seed_analyses import FACE
-from tests.pages.test_browser import CHROMIUM, Site, check_both_themes
-from tests.pages.test_browser import browser as browser
 from tests.pages.test_browser import session as session
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-]
+pytestmark = browsing()
 SEED = "from tests.pages.seed_analyses import seed; seed()"
 STATES = ("face", "plain", "clip", "silent", "audio", "failed", "running")
 
@@ -31,25 +27,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def open_page(browser: Browser, site: Site, session: Any) -> Iterator[Any]:
-    """Open an analysis; at the end, nothing may have been logged as an error or refused by the policy."""
-    contexts: list[BrowserContext] = []
-    complaints: list[str] = []
+    """Open an analysis as Alice."""
+    with tabs(browser) as opened:
 
-    def open_(name: str, tail: str = "", *, width: int = 1280, **options: Any) -> Page:
-        context = browser.new_context(
-            viewport={"width": width, "height": 900}, **({"storage_state": session} | options)
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(site.page(name) + tail)
-        return page
+        def open_(name: str, tail: str = "", **options: Any) -> Page:
+            return opened.open(site.page(name) + tail, **({"storage_state": session} | options))
 
-    yield open_
-    for context in contexts:
-        context.close()
-    assert complaints == []
+        yield open_
 
 
 def clip(open_page: Any, **options: Any) -> Page:
@@ -71,7 +55,6 @@ PAINTED = """() => {
 }"""
 
 
-@pytest.mark.walk
 @pytest.mark.parametrize("name", STATES)
 def test_accessibility(open_page, name):
     page = open_page(name)
@@ -80,7 +63,6 @@ def test_accessibility(open_page, name):
     check_both_themes(page)
 
 
-@pytest.mark.walk
 def test_accessibility_of_what_belongs_together(open_page):
     page = open_page("clip", "related/")
     expect(page.get_by_role("heading", name="What belongs together")).to_be_visible()

@@ -12,14 +12,10 @@ from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests import factories
-from tests.pages.test_browser import CHROMIUM, Site
-from tests.pages.test_browser import browser as browser
+from tests.chromium import Site, browsing, close, sign_in
+from tests.chromium import browser as browser
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.timeout(400),
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-]
+pytestmark = browsing(seconds=400)
 SEED = """
 import json
 from accounts.models import Organization, Role, SignInRules
@@ -50,7 +46,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context()
     context.set_default_timeout(60_000)
     yield context
-    context.close()
+    close(context)
 
 
 @pytest.fixture
@@ -83,13 +79,6 @@ def add_authenticator(context: BrowserContext, page: Page) -> Any:
         },
     )
     return devtools
-
-
-def sign_in(page: Page, site: Site, name: str) -> None:
-    page.goto(site.url + "/accounts/login/")
-    page.get_by_label("User name or e-mail").fill(name)
-    page.get_by_label("Password", exact=True).fill(factories.PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
 
 
 def sign_out(page: Page, site: Site) -> None:
@@ -216,4 +205,4 @@ def test_pages_fit_narrow_screens(site: Site, browser: Browser, shot: str, tmp_p
     sign_in(page, site, "andy")
     page.goto(f"{site.url}/settings/{shot}/")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    context.close()
+    close(context)

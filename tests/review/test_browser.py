@@ -7,17 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests import factories
-from tests.pages.test_browser import CHROMIUM, Site, check_both_themes, sign_in
-from tests.pages.test_browser import browser as browser
+from tests.chromium import Site, browsing, check_both_themes, signed_in, tabs
+from tests.chromium import browser as browser
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-]
+pytestmark = browsing()
 SEED = "from tests.review.seed_site import seed; seed()"
 
 
@@ -30,44 +26,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def sessions(site: Site, browser: Browser) -> dict[str, Any]:
-    """Everybody's cookies, taken by signing in through the form once."""
-    states = {}
-    for name in ("bob", "rita", "ada"):
-        context = browser.new_context()
-        page = context.new_page()
-        sign_in(page, site, name)
-        expect(page.get_by_role("heading", name="Analyses", exact=True)).to_be_visible()
-        states[name] = context.storage_state()
-        context.close()
-    return states
+    return {name: signed_in(browser, site, name) for name in ("bob", "rita", "ada")}
 
 
 @pytest.fixture
 def open_page(browser: Browser, site: Site, sessions: dict[str, Any]) -> Iterator[Any]:
-    """Open a page as somebody; at the end, nothing may have been logged as an error or refused by the policy."""
-    contexts: list[BrowserContext] = []
-    complaints: list[str] = []
+    """Open a page as somebody, or as nobody."""
+    with tabs(browser) as opened:
 
-    def open_(
-        path: str, who: str | None = "bob", *, width: int = 1440, allowed: tuple[str, ...] = (), **options: Any
-    ) -> Page:
-        state = {"storage_state": sessions[who]} if who else {}
-        context = browser.new_context(viewport={"width": width, "height": 900}, **(state | options))
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: note(message.type, message.text, allowed))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(site.url + path)
-        return page
+        def open_(path: str, who: str | None = "bob", *, width: int = 1440, **options: Any) -> Page:
+            state = {"storage_state": sessions[who]} if who else {}
+            return opened.open(site.url + path, width=width, **(state | options))
 
-    def note(kind: str, text: str, allowed: tuple[str, ...]) -> None:
-        if kind in ("error", "warning") and not any(one in text for one in allowed):
-            complaints.append(text)
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert complaints == []
+        yield open_
 
 
 def case(site: Site, name: str) -> str:
@@ -99,7 +70,6 @@ def open_named(open_page: Any, site: Site, name: str) -> Page:
     return open_page(path if path.startswith("/") else case(site, path), who)
 
 
-@pytest.mark.walk
 @pytest.mark.parametrize("name", PAGES)
 def test_accessibility_and_width(open_page, site, name):
     page = open_named(open_page, site, name)

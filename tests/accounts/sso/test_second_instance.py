@@ -11,14 +11,10 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.pages.test_browser import CHROMIUM, Site
-from tests.pages.test_browser import browser as browser
+from tests.chromium import Site, browsing
+from tests.chromium import browser as browser
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-]
+pytestmark = browsing(seconds=600)
 CONNECTION = UUID("5ca1ab1e-0000-4000-8000-000000000001")
 NOTHING = "print('{}')"
 PROVIDER = """
