@@ -77,6 +77,7 @@ def create_api_key(
     prefix = f"{SANDBOX_PREFIX if is_sandbox else LIVE_PREFIX}{secrets.token_hex(4)}"
     text = _new_text(prefix)
     with transaction.atomic():
+        organization.lock()
         if ApiKey.objects.filter(organization=organization, revoked_at=None).count() >= MOST_KEYS:
             raise DomainError(
                 f"An organisation has at most {MOST_KEYS} keys. Revoke those that nobody uses.", "too_many_keys", 409

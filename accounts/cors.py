@@ -105,12 +105,13 @@ def _invalid(sentence: str) -> DomainError:
 def allow_origin(*, organization: Organization, origin: str, actor: User | None) -> AllowedOrigin:
     """Let pages of `origin` ask the API with this organisation's keys and tokens. Raises DomainError."""
     origin = origin_of(origin)
-    if AllowedOrigin.objects.filter(organization=organization).count() >= MOST_ORIGINS:
-        raise DomainError(
-            f"An organisation lists {MOST_ORIGINS} origins at most. Remove one first.", "origins_full", 409
-        )
     try:
         with transaction.atomic():
+            organization.lock()
+            if AllowedOrigin.objects.filter(organization=organization).count() >= MOST_ORIGINS:
+                raise DomainError(
+                    f"An organisation lists {MOST_ORIGINS} origins at most. Remove one first.", "origins_full", 409
+                )
             row = AllowedOrigin.objects.create(organization=organization, origin=origin, created_by=actor)
             _record("cors.origin_allowed", row, actor)
     except IntegrityError:

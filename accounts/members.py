@@ -71,7 +71,8 @@ def invite(
             if email and is_sent:
                 async_task(SEND, user.pk, group="accounts", save=False)
     except IntegrityError:  # of two at once
-        raise _taken(username) from None
+        _check_names(username, email)
+        raise
     return user
 
 

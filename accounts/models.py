@@ -45,6 +45,10 @@ class Organization(RequestLimits):
     def __str__(self) -> str:
         return self.name
 
+    def lock(self) -> None:
+        """Hold the row until the transaction ends: of two that count at once, one counts after the other is done."""
+        type(self).objects.select_for_update().get(pk=self.pk)
+
     def members_who_may(self, *permissions: Permission) -> models.QuerySet[User]:
         """Its active members who hold all of `permissions`, by a built-in role or by one of its own."""
         wanted = frozenset(permissions)
@@ -94,6 +98,20 @@ class User(AbstractUser):
     # Takes the place of `role`, which is then the least one. Load it with the member: select_related("custom_role").
     custom_role = models.ForeignKey(CustomRole, on_delete=models.PROTECT, null=True, blank=True, related_name="members")
     invited_at = models.DateTimeField(null=True, blank=True, editable=False)  # of the newest invitation link
+
+    class Meta(AbstractUser.Meta):
+        # People sign in by either, in letters of any size: of two accounts, nobody could say which is meant.
+        constraints = [
+            models.UniqueConstraint(
+                Lower("username"), name="user_name_once", violation_error_message="The user name is taken."
+            ),
+            models.UniqueConstraint(
+                Lower("email"),
+                condition=~Q(email=""),
+                name="user_email_once",
+                violation_error_message="There is an account with this e-mail address already.",
+            ),
+        ]
 
     @property
     def permissions(self) -> frozenset[Permission]:

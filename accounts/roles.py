@@ -157,7 +157,7 @@ def create_role(*, organization: Organization, name: str, permissions: Iterable[
     """Put a role together. Raises DomainError."""
     wanted = _checked(actor, permissions)
     with transaction.atomic():
-        Organization.objects.select_for_update().get(pk=organization.pk)  # of two at once, one is the last
+        organization.lock()
         if organization.custom_roles.count() >= MOST_ROLES:
             raise DomainError(f"{MOST_ROLES} roles of your own are the most. Delete one first.", "too_many", 409)
         role = CustomRole(organization=organization, name=_name(name), permissions=wanted)

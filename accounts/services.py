@@ -54,6 +54,8 @@ def create_user(
     """Make a member. An administrator of the organisation is no administrator of the installation."""
     if User.objects.filter(username__iexact=username).exists():
         raise DomainError(f"The user name {username} is taken.", "username_taken", 409)
+    if email and User.objects.filter(email__iexact=email).exists():
+        raise DomainError("There is an account with this e-mail address already.", "email_taken", 409)
     user = User(username=username, email=email, organization=organization, role=role)
     _check_password(password, user)
     user.set_password(password)

@@ -58,8 +58,7 @@ def create_endpoint(
     url, wanted = _checked_url(url), _checked_events(events)
     text = _new_secret()
     with transaction.atomic():
-        # The row of the organisation is the gate: two that come together must not both be the fiftieth.
-        Organization.objects.select_for_update().get(pk=organization.pk)
+        organization.lock()
         if WebhookEndpoint.objects.filter(organization=organization).count() >= MAX_ENDPOINTS:
             raise DomainError(
                 f"There are {MAX_ENDPOINTS} webhooks, the most an organisation may have. Delete one first.",

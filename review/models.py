@@ -90,8 +90,7 @@ class ReviewSettings(models.Model):
 
 class Veil(models.TextChoices):
     ALL = "all", "All material"
-    HARSH = "harsh", "Only material marked as harsh"
-    OFF = "off", "Nothing"
+    HARSH = "harsh", "Only material marked as harsh"  # that is covered for everybody
 
 
 class ReviewPreference(models.Model):

@@ -49,5 +49,5 @@ urlpatterns = [
     path("Groups", later(lambda views: views.Collection.as_view(kind=views.GROUPS)), name="scim_groups"),
     path("Groups/.search", later(lambda views: views.Search.as_view(kind=views.GROUPS)), name="scim_groups_search"),
     path("Groups/<str:pk>", later(lambda views: views.Single.as_view(kind=views.GROUPS)), name="scim_group"),
-    re_path("^.*$", later(lambda views: views.Nothing.as_view()), name="scim_nothing"),
+    re_path(r"^[\s\S]*$", later(lambda views: views.Nothing.as_view()), name="scim_nothing"),
 ]

@@ -9,7 +9,7 @@ from uuid import UUID
 from allauth.account.models import EmailAddress
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from scim2_models import (
@@ -112,7 +112,7 @@ def create_user(*, token: ProvisioningToken, wanted: shapes.User) -> ScimUser:
     else:
         user = User(username=free_username(name), email=email, organization=organization, role=token.default_role)
         user.set_unusable_password()
-        user.save()
+        _save_user(user)
         row = ScimUser(organization=organization, user=user)
     _write_user(token, row, wanted, is_active=wanted.active is not False)
     row.save()
@@ -198,9 +198,17 @@ def _write_user(token: ProvisioningToken, row: ScimUser, wanted: shapes.User, *,
         EmailAddress.objects.filter(user=user).delete()
         user.email = email
     user.is_active = is_active
-    user.save(update_fields=["first_name", "last_name", "email", "is_active"])
+    _save_user(user, "first_name", "last_name", "email", "is_active")
     if is_elsewhere:
         email_was_changed(user=user, before=before)
+
+
+def _save_user(user: User, *fields: str) -> None:
+    try:
+        with transaction.atomic():
+            user.save(update_fields=fields or None)
+    except IntegrityError:  # somebody took the name or address since it was looked for
+        raise UniquenessException(detail=f"The e-mail address {user.email} is in use.") from None
 
 
 def _check_reach(token: ProvisioningToken, user: User) -> None:

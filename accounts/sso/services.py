@@ -41,8 +41,6 @@ def save_connection(
     """
     check_every_right(actor)
     row = connection or SsoConnection(organization=organization, kind=given["kind"], created_by=actor)
-    if connection is None and organization.sso_connections.count() >= MAX_CONNECTIONS:
-        raise DomainError(f"An organisation can have {MAX_CONNECTIONS} connections.", "too_many", status=409)
     row.name = given["name"].strip()
     row.is_enabled = given["is_enabled"]
     row.vouches_for_emails = given["vouches_for_emails"]
@@ -55,6 +53,9 @@ def save_connection(
     else:
         _set_saml(row, given["metadata_url"], given["metadata_xml"])
     with transaction.atomic():
+        organization.lock()
+        if connection is None and organization.sso_connections.count() >= MAX_CONNECTIONS:
+            raise DomainError(f"An organisation can have {MAX_CONNECTIONS} connections.", "too_many", status=409)
         row.save()
         audit.record(
             action="sso_connection.changed" if connection else "sso_connection.created",
@@ -152,11 +153,12 @@ def add_domain(*, organization: Organization, domain: str, actor: User) -> Email
     name = domain.strip().lower().removeprefix("@").rstrip(".")
     if not _DOMAIN.fullmatch(name):
         raise DomainError("Give a domain such as example.org.", "invalid", fields={"domain": ["Not a domain."]})
-    if organization.email_domains.filter(domain=name).exists():
-        raise DomainError(f"{name} is in the list already.", "domain_exists", status=409)
-    if organization.email_domains.count() >= MAX_DOMAINS:
-        raise DomainError(f"An organisation can have {MAX_DOMAINS} domains.", "too_many", status=409)
     with transaction.atomic():
+        organization.lock()
+        if organization.email_domains.filter(domain=name).exists():
+            raise DomainError(f"{name} is in the list already.", "domain_exists", status=409)
+        if organization.email_domains.count() >= MAX_DOMAINS:
+            raise DomainError(f"An organisation can have {MAX_DOMAINS} domains.", "too_many", status=409)
         row = EmailDomain.objects.create(organization=organization, domain=name)
         audit.record(action="email_domain.added", organization=organization, actor=actor, target=row, details=_of(row))
     return row
@@ -310,7 +312,13 @@ def _make_member(connection: SsoConnection, suggested: User, email: str, claims:
         role=role,
     )
     member.set_unusable_password()
-    member.save()
+    try:
+        with transaction.atomic():
+            member.save()
+    except IntegrityError:  # of two at once
+        raise DomainError(
+            "An account with this address or name was made this moment. Sign in once more.", "email_taken", 409
+        ) from None
     EmailAddress.objects.create(user=member, email=email, verified=True, primary=True)
     audit.record(
         action="user.created",

@@ -143,11 +143,6 @@ def _pairs(peaks: Sequence[tuple[int, int]], index: int) -> Iterator[SoundMark]:
             yield SoundMark((band // COARSE << 14) | (other // COARSE << 7) | (gap // COARSE), step)
 
 
-def face_distance(one: str, other: str) -> int:
-    """Return how many of the 256 bits differ."""
-    return (int(one, 16) ^ int(other, 16)).bit_count()
-
-
 def aligned(mine: Sequence[SoundMark], theirs: Sequence[SoundMark]) -> int:
     """Return how many marks two recordings share at one and the same offset (two steps more or less)."""
     places: dict[int, list[int]] = {}

@@ -6,6 +6,7 @@ from detection import prints, related
 from detection.engine import fingerprints
 from detection.models import FacePrint, Media, MediaLink, SoundMark
 from tests import factories
+from tests.engine.scenes import different_bits
 
 ONE = "5" * 64
 NEAR = "5" * 62 + "0f"
@@ -47,7 +48,7 @@ def test_the_same_bytes_and_the_same_look(organization):
 
 
 def test_the_same_picture_of_a_face(organization):
-    assert fingerprints.face_distance(ONE, NEAR) <= fingerprints.SAME_FACE_BITS < fingerprints.face_distance(ONE, FAR)
+    assert different_bits(ONE, NEAR) <= fingerprints.SAME_FACE_BITS < different_bits(ONE, FAR)
     mine = with_face(item(organization), ONE)
     again = with_face(with_face(item(organization), FAR), NEAR)
     with_face(item(organization), FAR)

@@ -48,3 +48,8 @@ def recording(seconds: float = 2.0) -> Scene:
     t = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     sound = (0.5 * t / seconds * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
     return Scene(Decoded(info("audio"), audio=sound), speech=(Span(0.0, seconds),))
+
+
+def different_bits(one: str, other: str) -> int:
+    """Of two prints of faces, 256 bits in hex each."""
+    return (int(one, 16) ^ int(other, 16)).bit_count()

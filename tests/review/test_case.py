@@ -88,6 +88,18 @@ def test_the_bar_alone_for_live_refresh(client, bob, case):
     assert "Take this case" in bar
 
 
+def test_an_escalated_case_says_that_it_waits(client, bob, administrator, case):
+    services.decide(case=case, actor=bob, opinion=opinion("escalate"))
+    for who, words in (
+        (bob, "A colleague or an administrator will end this case."),
+        (administrator, "nobody has it yet"),
+    ):
+        client.force_login(who)
+        bar = client.get(reverse("review:claim_bar", args=[case.pk])).text
+        assert words in bar
+        assert ("Take this case" in bar) is (who is administrator)
+
+
 def test_an_analyst_reads_but_does_not_judge(client, alice, case):
     client.force_login(alice)
     page = page_of(client, case)
@@ -393,8 +405,6 @@ def test_material_is_covered_until_one_says_otherwise(client, bob, case):
     page = page_of(client, case)
     assert 'class="case-main coverable is-blurred"' in page  # grey was switched off
     assert "playsinline muted" in page
-    client.post("/review/preferences/", sent | {"veil": "off"})
-    assert "is-blurred" in page_of(client, case)  # a colleague's warning counts more
     url = reverse("review:harsh", args=[case.pk])
     for is_harsh, button, covers in (("0", "Mark as harsh", set()), ("1", "Not harsh after all", {"blur", "mute"})):
         part = client.post(url, {"is_harsh": is_harsh}, headers=IN_PLACE).text

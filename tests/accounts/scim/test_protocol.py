@@ -575,6 +575,7 @@ def test_wrong_addresses_and_methods(scim: Scim, nina: dict[str, Any]):
     error(scim.get("/Bulk"), 404)
     error(scim.get("/"), 404)
     error(scim.post("/Nothing", {}), 404)
+    error(scim.get("/a%0D%0Ab"), 404)
     error(scim.ask("DELETE", "/Users"), 405)
     error(scim.post(f"/Users/{nina['id']}", {}), 405)
     error(scim.post("/Schemas", {}), 405)
