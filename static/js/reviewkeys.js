@@ -1,5 +1,6 @@
 // Single keys: an element with data-key="n j" is clicked (a text field: focused) when one of them is pressed.
 import { areKeysOn, isTyping } from "./keys.js";
+import * as ahead from "./reviewahead.js";
 
 export function init(root) {
   const page = root.querySelector("[data-review-keys]");
@@ -10,9 +11,25 @@ export function init(root) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || isTyping(event.target)) return;
     if (root.querySelector("dialog[open]") || !areKeysOn()) return;
-    if (!moveInList(page, event.key) && !press(page, event.key)) return;
+    if (!ahead.keep(event.key) && !moveInList(page, event.key) && !press(page, event.key)) return;
     event.preventDefault();
   });
+  document.addEventListener("submit", ({ target, defaultPrevented }) => {
+    if (target.matches("[data-claim]") && !defaultPrevented) ahead.begin();
+  });
+  answer(root.querySelector("[data-decision-form]"), ahead.take());
+}
+
+// Keys of the decision alone: none of them may lead away from a case that was taken this moment.
+function answer(form, keys) {
+  if (!form) return;
+  for (const [number, key] of keys.entries()) {
+    press(form, key);
+    if (!isTyping(document.activeElement)) continue;
+    const words = keys.slice(number + 1).filter((one) => one.length === 1);
+    document.activeElement.value += words.join("");
+    return;
+  }
 }
 
 function press(page, key) {
