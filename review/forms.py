@@ -17,7 +17,7 @@ from review.querysets import CaseQuerySet
 from review.services import Opinion
 
 DONE = "decided"
-HOLDERS = [("", "Anybody"), ("free", "Free"), ("mine", "Mine"), ("others", "Others")]
+HOLDERS = [("", "Free or held"), ("free", "Free"), ("mine", "Held by me"), ("others", "Held by others")]
 
 
 class QueueFilter(forms.Form):
