@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from smtplib import SMTPException
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.mail import send_mail
 from django.db import transaction
 from django.utils import timezone
 from django.utils.text import slugify
@@ -17,17 +14,12 @@ from django_q.tasks import async_task
 from accounts import audit
 from accounts.models import Organization, Role, User
 from accounts.sessions import end_sessions
+from deepfake import storage
 from deepfake.errors import DomainError
 
-logger = logging.getLogger(__name__)
-
 SET_NOTICE = "accounts.jobs.send_password_notice"
-MOVED_SUBJECT = "Your account has another e-mail address now"
-MOVED_TEXT = """An administrator, or the identity provider of your organisation, gave your account {username} another
-e-mail address. From now on, links for a new password and all other messages go there, and no longer here.
-
-If you did not expect this, tell your organisation at once.
-"""
+MOVED_NOTICE = "accounts.jobs.send_moved_notice"
+MOVED_SEALED = "moved notice of "
 
 
 def create_organization(*, name: str, slug: str = "") -> Organization:
@@ -107,15 +99,8 @@ def email_was_changed(*, user: User, before: str) -> None:
         user.invited_at = timezone.now()
         user.save(update_fields=["invited_at"])
     if before and user.is_active:
-        transaction.on_commit(lambda: _tell_old_address(user, before))
-
-
-def _tell_old_address(user: User, before: str) -> None:
-    try:
-        send_mail(MOVED_SUBJECT, MOVED_TEXT.format(username=user.get_username()), None, [before])
-    except (SMTPException, OSError):
-        # What was done is done; a mail server that is away must not undo it.
-        logger.exception("The notice of a changed address could not be sent to the old one")
+        address = storage.seal(before.encode(), context=MOVED_SEALED + str(user.pk))  # the queue keeps what it is given
+        async_task(MOVED_NOTICE, user.pk, address, group="accounts", save=False)
 
 
 def _check_password(password: str, user: User) -> None:

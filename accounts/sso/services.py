@@ -260,10 +260,10 @@ def _member_for(connection: SsoConnection, sociallogin: Any, claims: dict[str, A
         raise DomainError(
             "Your identity provider does not say that your e-mail address is verified.", "sso_refused", status=403
         )
-    found = list(User.objects.filter(email__iexact=email)[:2])
-    if len(found) == 1 and found[0].organization_id == organization.pk:
-        return _link(connection, found[0])
-    if found:
+    found = User.objects.filter(email__iexact=email).first()
+    if found is not None and found.organization_id == organization.pk:
+        return _link(connection, found)
+    if found is not None:
         raise DomainError(
             "This e-mail address belongs to an account that cannot be linked. Ask an administrator.",
             "sso_refused",

@@ -6,13 +6,13 @@ let since = 0;
 let keys = [];
 
 // Begin: the page of the case that is being taken is on its way.
-export function begin() {
+export function beginAhead() {
   since = Date.now();
   keys = [];
 }
 
 // Returns whether the key was kept; it must do nothing on the page that is about to go.
-export function keep(key) {
+export function keepAhead(key) {
   if (!since || Date.now() - since > WAIT_MS) return false;
   keys.push(key);
   try {
@@ -24,7 +24,7 @@ export function keep(key) {
 }
 
 // The keys that were pressed for this page before it came, once.
-export function take() {
+export function takeAhead() {
   try {
     const kept = JSON.parse(sessionStorage.getItem(STORE));
     sessionStorage.removeItem(STORE);

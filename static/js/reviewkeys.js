@@ -1,6 +1,6 @@
 // Single keys: an element with data-key="n j" is clicked (a text field: focused) when one of them is pressed.
 import { areKeysOn, isTyping } from "./keys.js";
-import * as ahead from "./reviewahead.js";
+import { beginAhead, keepAhead, takeAhead } from "./reviewahead.js";
 
 export function init(root) {
   const page = root.querySelector("[data-review-keys]");
@@ -11,13 +11,13 @@ export function init(root) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || isTyping(event.target)) return;
     if (root.querySelector("dialog[open]") || !areKeysOn()) return;
-    if (!ahead.keep(event.key) && !moveInList(page, event.key) && !press(page, event.key)) return;
+    if (!keepAhead(event.key) && !moveInList(page, event.key) && !press(page, event.key)) return;
     event.preventDefault();
   });
   document.addEventListener("submit", ({ target, defaultPrevented }) => {
-    if (target.matches("[data-claim]") && !defaultPrevented) ahead.begin();
+    if (target.matches("[data-claim]") && !defaultPrevented) beginAhead();
   });
-  answer(root.querySelector("[data-decision-form]"), ahead.take());
+  answer(root.querySelector("[data-decision-form]"), takeAhead());
 }
 
 // Keys of the decision alone: none of them may lead away from a case that was taken this moment.

@@ -142,14 +142,6 @@ def test_a_member_of_another_organisation_is_never_taken_over(
     assert User.objects.filter(email="charlie@example.org").count() == 1
 
 
-def test_two_accounts_with_one_address_are_not_guessed_between(
-    client, make_oidc: Any, domain: Any, alice: User, bob: User
-):
-    bob.email = "Alice@example.org"
-    bob.save()
-    assert come_back(client, make_oidc(makes_members=True)).status_code == 403
-
-
 def test_operators_are_not_linked(client, make_oidc: Any, domain: Any, alice: User):
     alice.is_superuser = True
     alice.save()
