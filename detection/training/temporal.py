@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from detection.engine import runtime
-from detection.engine.branches.spatial import prepare
 from detection.engine.branches.temporal import fill, of_person
 from detection.engine.branches.temporal_net import FRAMES, WindowNet
+from detection.engine.patches import to_batch
 from detection.training import augment, blending, exporting, face_report, face_steps, metrics
 from detection.training.datasets import Item, Patches, load_patches, serving_crop
 from detection.training.progress import Progress
@@ -149,7 +149,7 @@ def embed(frames: Sequence[NDArray[np.uint8]], spatial: runtime.Net, wear: augme
         crops = [serving_crop(frame, size) for frame in frames[start : start + 16]]
         if wear is not None:
             crops = [augment.apply(crop, wear) for crop in crops]
-        parts.append(spatial(prepare(np.stack(crops), spatial.spec))["embedding"])
+        parts.append(spatial(to_batch(crops, spatial.spec.mean, spatial.spec.std))["embedding"])
     return np.concatenate(parts).astype(np.float32)
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.engine import faces, registry
+from detection.engine import faces, patches, registry
 from detection.engine.runtime import Net
 from detection.engine.types import CurvePoint, Evidence, Face, Heatmap, Scene
 from detection.engine.wording import clock
@@ -83,18 +83,12 @@ def _look_at_all(scene: Scene, net: Net) -> tuple[Look, ...]:
 
 def _look_at(scene: Scene, batch: Sequence[Face], net: Net) -> list[Look]:
     size = net.spec.input_size
-    crops = np.stack([faces.crop(scene.frame(face.frame_index).image, face, size) for face in batch])
-    outputs = net(prepare(crops, net.spec))
+    crops = [faces.crop(scene.frame(face.frame_index).image, face, size) for face in batch]
+    outputs = net(patches.to_batch(crops, net.spec.mean, net.spec.std))
     return [
         Look(face, float(outputs["logit"][i]), outputs["cam"][i], outputs["embedding"][i], quality(face, crops[i]))
         for i, face in enumerate(batch)
     ]
-
-
-def prepare(crops: NDArray[np.uint8], spec: registry.BranchSpec) -> NDArray[np.float32]:
-    """(n, h, w, 3) RGB uint8 -> (n, 3, h, w) float32 as the weights ask."""
-    mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
-    return np.ascontiguousarray(((crops.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2))
 
 
 def quality(face: Face, crop: Image) -> float:
