@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
+import traceback
 from argparse import ArgumentParser
 from contextlib import suppress
 from importlib import import_module
@@ -256,7 +257,22 @@ def _on_signals(stop: Any, idle_loop: asyncio.AbstractEventLoop | None = None) -
             signal.signal(number, handle)
         else:
             idle_loop.add_signal_handler(number, handle, number)
-    faulthandler.register(signal.SIGUSR1)  # what every thread is doing, to standard error: for a server that hangs
+    if idle_loop is None:
+        signal.signal(signal.SIGUSR1, _say_what_threads_do)
+    else:
+        idle_loop.add_signal_handler(signal.SIGUSR1, _say_what_threads_do)
+    # For a server that stands still altogether, where no line of Python runs: it looks at threads without the
+    # interpreter's lock, so one that still runs could break over it.
+    faulthandler.register(signal.SIGUSR2)
+
+
+def _say_what_threads_do(*_: object) -> None:
+    """Write to standard error where every thread is; it disturbs none."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    for number, frame in sys._current_frames().items():
+        place = "".join(traceback.format_stack(frame))
+        sys.stderr.write(f"Thread {names.get(number, number)}:\n{place}\n")
+    sys.stderr.flush()
 
 
 def _stop_and_say_so(stop: Any) -> None:
